@@ -1,0 +1,402 @@
+"""LOUPE: learnable pooling layers with Context Gating, for TensorFlow.
+
+Each layer turns a list of feature vectors (the frames of a video, the local descriptors of an image, the points of a
+cloud) into one vector, and trains with the network around it::
+
+    import loupe as lp
+
+    pooling = lp.NetVLAD(feature_size=1024, max_samples=100, cluster_size=64, output_dim=1024)
+    video = pooling.forward(frames)  # [B * 100, 1024] or [B, 100, 1024] -> [B, 1024]
+
+A layer builds a TensorFlow 1 graph: variables by ``tf.compat.v1.get_variable`` in the current variable scope, batch norm
+by tf-slim. It runs on TensorFlow 1.15 and on TensorFlow 2 in graph mode, and has the variables, the arithmetic and the
+numbers of the 2017 toolbox that won the YouTube-8M challenge.
+
+References:
+  [1] Miech, Laptev, Sivic: Learnable pooling with Context Gating for video classification. arXiv:1706.06905, 2017.
+  [2] Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place recognition.
+      CVPR 2016.
+  [3] Perronnin, Dance: Fisher kernels on visual vocabularies for image categorization. CVPR 2007.
+
+In the formulas and the comments B is the number of lists, N = max_samples, D = feature_size, K = cluster_size,
+O = output_dim; a comment ``# [B, N, K]`` tells the shape of what stands before it.
+"""
+
+import collections
+import copy
+import math
+import numbers
+import operator
+import types
+
+import tensorflow.compat.v1 as tf
+import tf_slim as slim
+
+__version__ = "1.0.0"
+__all__ = ["PoolingBaseModel", "NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV"]
+
+
+class PoolingBaseModel:
+    """What the pooling methods share: soft assignment, moments, normalisation, projection and Context Gating.
+
+    A method of your own is a subclass whose ``forward`` is its formula, written with the steps of this class.
+
+    Args:
+      feature_size: D, the width of a sample, a positive integer.
+      max_samples: N, the number of samples in each list: a positive integer or a scalar integer tensor, such as
+        ``tf.shape(x)[1] * tf.shape(x)[2]`` for a convolutional map.
+      cluster_size: K, the number of clusters, a positive integer.
+      output_dim: O, the width of the output, a positive integer; or None for the bare descriptor, without projection.
+      gating: whether Context Gating follows the projection. Default True.
+      add_batch_norm: whether the activations of clusters and gates are batch-normalised; otherwise they have biases.
+        Default True.
+      is_training: whether batch norm uses the statistics of the batch, and adds the updates of its moving averages to
+        ``tf.GraphKeys.UPDATE_OPS``: a bool, or a scalar bool tensor such as a placeholder. Default True. When False, it
+        uses the moving averages.
+
+    Each argument is an attribute of the same name.
+
+    Raises:
+      TypeError: if a size is not an integer (bools and floats are not) or a flag not a bool.
+      ValueError: if a size is not positive.
+    """
+
+    def __init__(
+        self, feature_size, max_samples, cluster_size, output_dim, gating=True, add_batch_norm=True, is_training=True
+    ):
+        self.feature_size = _size("feature_size", feature_size)
+        self.max_samples = _size("max_samples", max_samples, or_tensor=True)
+        self.cluster_size = _size("cluster_size", cluster_size)
+        self.output_dim = None if output_dim is None else _size("output_dim", output_dim)
+        self.gating = _flag("gating", gating)
+        self.add_batch_norm = _flag("add_batch_norm", add_batch_norm)
+        self.is_training = _flag("is_training", is_training, or_tensor=True)
+
+    def __deepcopy__(self, memo):
+        clone = copy.copy(self)
+        memo[id(self)] = clone
+        for name, value in vars(self).items():
+            # A tensor belongs to its graph, and the copy goes on using it.
+            setattr(clone, name, value if tf.is_tensor(value) else copy.deepcopy(value, memo))
+        return clone
+
+    def forward(self, reshaped_input, num_samples=None):
+        """Builds the graph that pools each list of samples into one vector.
+
+        Args:
+          reshaped_input: the samples, a float32 tensor or array: rows ``[B * N, D]``, one list after the other; lists
+            ``[B, N, D]``; or maps ``[B, H, W, D]`` (any number of dimensions between) with ``H * W == N``.
+          num_samples: how many leading samples of each list are real, an integer tensor or array ``[B]`` of values
+            from 0 to N. The rest is padding: whatever it holds, it changes neither outputs nor batch statistics, and
+            its gradient is zero. An empty list's descriptor is zero. Default None: all samples are real.
+
+        Returns:
+          A float32 tensor ``[B, O]``; or the descriptor of the method, ``[B, P]``, if ``output_dim`` is None.
+
+        Raises:
+          NotImplementedError: on the base class.
+          RuntimeError: in eager mode.
+          TypeError: if `reshaped_input` is not float32 or `num_samples` not integer.
+          ValueError: if the shapes do not fit the sizes given to the constructor, or a length is out of range.
+          tf.errors.InvalidArgumentError: in the run, for shapes and lengths that are known only there.
+        """
+        raise NotImplementedError(
+            "forward: expected to be called on a pooling method (NetVLAD, NetRVLAD, SoftDBoW, NetFV or a subclass of "
+            "your own that defines it), came " + type(self).__name__
+        )
+
+    def context_gating(self, input_layer):
+        """Context Gating [1, section 3.2]: ``y * sigmoid(norm(y G))``, with norm a batch norm or biases.
+
+        Args:
+          input_layer: y, a float32 tensor ``[B, M]`` of any width M.
+
+        Returns:
+          A float32 tensor ``[B, M]``.
+
+        Raises:
+          RuntimeError: in eager mode.
+          TypeError: if `input_layer` is not float32.
+          ValueError: if `input_layer` has another rank than 2 or its width M is unknown.
+        """
+        _require_graph("context_gating")
+        input_layer = _float32("input_layer", input_layer)
+        if input_layer.shape.ndims != 2 or tf.dimension_value(input_layer.shape[1]) is None:
+            raise ValueError("input_layer: expected shape [B, M] with a known M, came {}".format(input_layer.shape))
+        width = tf.dimension_value(input_layer.shape[1])
+        stddev = 1 / math.sqrt(width)
+        activation = tf.matmul(input_layer, _variable("gating_weights", [width, width], stddev))  # [B, M]
+        return input_layer * tf.sigmoid(self._normalized(activation, "gating", stddev))
+
+    # The steps that the methods share, in the order in which their formulas take them.
+
+    def _samples(self, reshaped_input, num_samples):
+        """The input, checked, as `_Samples`."""
+        _require_graph("forward")
+        lists = self._lists(_float32("reshaped_input", reshaped_input))
+        rows = tf.reshape(lists, [-1, self.feature_size])  # [B * N, D]
+        if num_samples is None:
+            return _Samples(lists, rows, places=None)
+        is_real = self._is_real(lists, num_samples)
+        # A choice, and not a product with the mask, because 0 * NaN is NaN.
+        without_padding = tf.where(tf.reshape(is_real, [-1]), rows, tf.zeros_like(rows))
+        places = tf.where(is_real)
+        return _Samples(tf.reshape(without_padding, tf.shape(lists)), tf.gather_nd(lists, places), places)
+
+    def _cluster_weights(self, name, mean=0.0):
+        """A variable [D, K] of N(mean, 1/sqrt(D))."""
+        return _variable(name, [self.feature_size, self.cluster_size], 1 / math.sqrt(self.feature_size), mean)
+
+    def _centers(self):
+        """The centres c of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
+        shape = [1, self.feature_size, self.cluster_size]
+        return _variable("cluster_weights2", shape, 1 / math.sqrt(self.feature_size))
+
+    def _soft_assignment(self, samples, weights):
+        """a = softmax(norm(x W)) over clusters, zero for padding. [B, N, K]"""
+        # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
+        activation = tf.matmul(samples.rows, weights)  # [T, K]
+        assignment = tf.nn.softmax(self._normalized(activation, "cluster", 1 / math.sqrt(self.feature_size)))
+        if samples.places is None:
+            return tf.reshape(assignment, [-1, self.max_samples, self.cluster_size])
+        shape = tf.concat([tf.shape(samples.lists)[:2], [self.cluster_size]], axis=0)
+        return tf.scatter_nd(samples.places, assignment, tf.cast(shape, tf.int64))
+
+    def _output(self, descriptor):
+        """The descriptor [B, P], projected to [B, O] and gated, each if the constructor asked for it."""
+        if self.output_dim is not None:
+            shape = [tf.dimension_value(descriptor.shape[1]), self.output_dim]
+            descriptor = tf.matmul(descriptor, _variable("hidden1_weights", shape, 1 / math.sqrt(self.cluster_size)))
+        return self.context_gating(descriptor) if self.gating else descriptor
+
+    def _normalized(self, activation, name, stddev):
+        """norm(activation) [R, C]: batch norm, or biases of N(0, stddev)."""
+        if self.add_batch_norm:
+            return slim.batch_norm(
+                activation, center=True, scale=True, is_training=self.is_training, scope=name + "_bn"
+            )
+        return tf.nn.bias_add(activation, self._biases(name + "_biases", activation.shape[1], stddev))
+
+    def _biases(self, name, width, stddev):
+        return _variable(name, [width], stddev)
+
+    # The checks of what is given to `forward`.
+
+    def _lists(self, x):
+        """x as [B, N, D], or an error that says what does not fit."""
+        if x.shape.ndims is None or x.shape.ndims < 2:
+            raise ValueError(
+                f"reshaped_input: expected rows [B * N, D], lists [B, N, D] or maps [B, H, W, D], came shape {x.shape}"
+            )
+        if tf.dimension_value(x.shape[-1]) != self.feature_size:
+            raise ValueError(
+                f"reshaped_input: expected a last dimension of feature_size = {self.feature_size}, came shape {x.shape}"
+            )
+        if x.shape.ndims == 2:
+            expected, counted, misfit = "a multiple of max_samples rows", slice(0, 1), operator.mod
+        else:
+            expected, counted, misfit = "lists of max_samples samples", slice(1, -1), operator.sub
+        count, size = x.shape[counted].num_elements(), self.max_samples
+        if count is None or tf.is_tensor(size):
+            count, size = tf.reduce_prod(tf.shape(x)[counted]), tf.cast(size, tf.int32)
+            message = ["reshaped_input: expected", expected, "=", size, ", came", count]
+            x = _checked_in_run(x, tf.equal(misfit(count, size), 0), message)
+        elif misfit(count, size) != 0:
+            raise ValueError(f"reshaped_input: expected {expected} = {size}, came {count} in shape {x.shape}")
+        return tf.reshape(x, [-1, self.max_samples, self.feature_size])
+
+    def _is_real(self, lists, num_samples):
+        """Which samples of the lists [B, N, D] are real, a bool tensor [B, N]."""
+        num_samples = tf.convert_to_tensor(num_samples)
+        if not num_samples.dtype.is_integer:
+            raise TypeError(f"num_samples: expected integers, came {num_samples.dtype.name}")
+        if not num_samples.shape.is_compatible_with(lists.shape[:1]):
+            raise ValueError(f"num_samples: expected shape [B] = {lists.shape[:1]}, came {num_samples.shape}")
+        num_samples, size = tf.cast(num_samples, tf.int64), self.max_samples
+        lengths = tf.get_static_value(num_samples)
+        if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
+            raise ValueError(f"num_samples: expected lengths from 0 to max_samples = {size}, came {lengths}")
+        in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
+        message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", came"]
+        num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message + [tf.cast(num_samples, tf.int32)])
+        is_one_each = tf.equal(tf.size(num_samples), tf.shape(lists)[0])
+        message = ["num_samples: expected a length for each list, B =", tf.shape(lists)[0], ", came"]
+        num_samples = _checked_in_run(num_samples, is_one_each, message + [tf.size(num_samples)])
+        return tf.sequence_mask(num_samples, self.max_samples)
+
+
+class _Samples(collections.namedtuple("_Samples", "lists rows places")):
+    """What is pooled: lists [B, N, D] with zeros for padding, the T real samples alone as rows [T, D], and the rows'
+    places in the lists [T, 2], None where every sample is real."""
+
+
+class NetVLAD(PoolingBaseModel):
+    """NetVLAD [2]: for each cluster, the sum of the samples' residuals to its centre.
+
+    With the soft assignment ``a = softmax(norm(x W))`` and the centres c::
+
+        v[d, k] = sum_n a[n, k] (x[n, d] - c[d, k])
+
+    each ``v[:, k]`` is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index.
+
+    Arguments, input, output and errors are those of `PoolingBaseModel`.
+    """
+
+    def forward(self, reshaped_input, num_samples=None):
+        samples = self._samples(reshaped_input, num_samples)
+        assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
+        mass = tf.reduce_sum(assignment, axis=1, keepdims=True)  # [B, 1, K]
+        residuals = tf.matmul(samples.lists, assignment, transpose_a=True) - mass * self._centers()  # [B, D, K]
+        return self._output(_normalized_whole(_normalized_clusters(residuals)))
+
+
+class NetRVLAD(PoolingBaseModel):
+    """NetRVLAD [1, section 3.1]: NetVLAD without the centres, so that ``v[d, k] = sum_n a[n, k] x[n, d]``.
+
+    Each ``v[:, k]`` is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index. Without batch
+    norm, the graph has a histogram summary of the cluster biases.
+
+    Arguments, input, output and errors are those of `PoolingBaseModel`.
+    """
+
+    def forward(self, reshaped_input, num_samples=None):
+        samples = self._samples(reshaped_input, num_samples)
+        assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
+        first = tf.matmul(samples.lists, assignment, transpose_a=True)  # [B, D, K]
+        return self._output(_normalized_whole(_normalized_clusters(first)))
+
+    def _biases(self, name, width, stddev):
+        biases = super()._biases(name, width, stddev)
+        if name == "cluster_biases":
+            tf.summary.histogram(name, biases)
+        return biases
+
+
+class SoftDBoW(PoolingBaseModel):
+    """Soft-DBoW [1, section 3.1]: a bag of words with soft counts, ``A[k] = sum_n a[n, k]``, l2-normalised. P = K.
+
+    Arguments, input, output and errors are those of `PoolingBaseModel`.
+    """
+
+    def forward(self, reshaped_input, num_samples=None):
+        samples = self._samples(reshaped_input, num_samples)
+        assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
+        return self._output(_normalized_whole(tf.reduce_sum(assignment, axis=1)))
+
+
+class NetFV(PoolingBaseModel):
+    """NetFV [1, section 3.1; 3]: a Fisher vector, the gradients to the means and the variances of a Gaussian mixture.
+
+    With the soft assignment ``a = softmax(norm(x W))``, the centres c and the covariances ``s = covar_weights^2 + 1e-6``::
+
+        f1[d, k] = sum_n a[n, k] (x[n, d] - c[d, k]) / s[d, k]
+        f2[d, k] = sum_n a[n, k] ((x[n, d] - c[d, k])^2 / s[d, k]^2 - 1)
+
+    Each ``f1[:, k]`` is l2-normalised, then f1 and f2 are flattened, d the slow index, each is l2-normalised as a whole,
+    and they are joined: P = 2 * D * K. That the clusters of f2, unlike those of f1, are not normalised one by one is as
+    in the original: its checkpoints and published results depend on it.
+
+    Arguments, input, output and errors are those of `PoolingBaseModel`.
+    """
+
+    def forward(self, reshaped_input, num_samples=None):
+        samples = self._samples(reshaped_input, num_samples)
+        weights = self._cluster_weights("cluster_weights")
+        covariances = tf.square(self._cluster_weights("covar_weights", mean=1.0)) + 1e-6  # [D, K]
+        assignment = self._soft_assignment(samples, weights)  # [B, N, K]
+        centers = self._centers()  # [1, D, K]
+        mass = tf.reduce_sum(assignment, axis=1, keepdims=True)  # [B, 1, K]
+        first = tf.matmul(samples.lists, assignment, transpose_a=True)  # [B, D, K]
+        second = tf.matmul(tf.square(samples.lists), assignment, transpose_a=True)  # [B, D, K]
+        fisher1 = (first - mass * centers) / covariances
+        fisher2 = (second - 2 * centers * first + mass * tf.square(centers)) / tf.square(covariances) - mass
+        fisher1 = _normalized_clusters(fisher1)
+        return self._output(tf.concat([_normalized_whole(fisher1), _normalized_whole(fisher2)], axis=1))
+
+
+def _normalized_clusters(v):
+    """Each cluster's vector [B, :, K] l2-normalised."""
+    return tf.nn.l2_normalize(v, axis=1, epsilon=1e-12)
+
+
+def _normalized_whole(v):
+    """The whole descriptor [B, ...], flattened and l2-normalised. [B, P]"""
+    return tf.nn.l2_normalize(tf.reshape(v, [-1, v.shape[1:].num_elements()]), axis=1, epsilon=1e-12)
+
+
+def _variable(name, shape, stddev, mean=0.0):
+    initializer = tf.random_normal_initializer(mean, stddev)
+    # Read at once, because partitioned variables lack the shape and the operators of tensors.
+    return tf.convert_to_tensor(tf.get_variable(name, shape, tf.float32, initializer))
+
+
+def _size(name, value, or_tensor=False):
+    """The value of the constructor's argument `name` as a positive int, or, where that will do, a tensor."""
+    expected = "a positive integer" + (" or a scalar integer tensor" if or_tensor else "")
+    if isinstance(value, tf.Dimension):
+        value = value.value
+    if or_tensor and tf.is_tensor(value):
+        if not value.dtype.is_integer or value.shape.ndims not in (0, None):
+            raise TypeError(f"{name}: expected {expected}, came {value}")
+        constant = tf.get_static_value(value)
+        if constant is None:
+            return value
+        value = int(constant)
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: expected {expected}, came {value!r}")
+    if value <= 0:
+        raise ValueError(f"{name}: expected {expected}, came {value!r}")
+    return int(value)
+
+
+def _flag(name, value, or_tensor=False):
+    """The value of the constructor's argument `name` as a bool, or, where that will do, a tensor."""
+    if or_tensor and tf.is_tensor(value) and value.dtype.base_dtype == tf.bool and value.shape.ndims in (0, None):
+        return value
+    if tf.is_tensor(value) or value not in (False, True):  # 0, 1 and NumPy's bools are among them
+        expected = "a bool" + (" or a scalar bool tensor" if or_tensor else "")
+        raise TypeError(f"{name}: expected {expected}, came {value!r}")
+    return bool(value)
+
+
+def _require_graph(method):
+    if tf.executing_eagerly():
+        raise RuntimeError(
+            f"{method}: expected a TensorFlow 1 graph, came eager mode. Call tf.compat.v1.disable_eager_execution() "
+            "first, or build under `with tf.Graph().as_default():`, or through tf.compat.v1.wrap_function."
+        )
+
+
+def _float32(name, value):
+    x = tf.convert_to_tensor(value)
+    if x.dtype.base_dtype != tf.float32:
+        raise TypeError(
+            f"{name}: expected float32, the type of the layer's variables, came {x.dtype.name}. Cast it by "
+            "tf.cast(x, tf.float32)."
+        )
+    return x
+
+
+def _checked_in_run(value, condition, message):
+    """value, once condition, a bool tensor, is found to hold in the run; message is a list of texts and int32s."""
+    with tf.control_dependencies([tf.debugging.Assert(condition, message)]):
+        return tf.identity(value)
+
+
+def _mend_tf_slim():
+    """Gives tf-slim 1.1.0 back what newer TensorFlows have moved, so that slim.batch_norm works.
+
+    Its module of helpers looks for two names in TensorFlow's modules. It gets copies of those modules that have them;
+    TensorFlow's own stay as they are.
+    """
+    from tf_slim.layers import utils
+
+    for module, name, value in [("ops", "Tensor", tf.Tensor), ("control_flow_ops", "cond", tf.cond)]:
+        broken = getattr(utils, module)
+        if not hasattr(broken, name):
+            mended = types.ModuleType(broken.__name__, broken.__doc__)
+            vars(mended).update(vars(broken), **{name: value})
+            setattr(utils, module, mended)
+
+
+_mend_tf_slim()

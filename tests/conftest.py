@@ -1,0 +1,40 @@
+"""What every test has: an empty, seeded graph of its own, and a session in it on demand."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--v1-behavior", action="store_true", help="run the tests after tf.compat.v1.disable_v2_behavior()"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--v1-behavior"):
+        tf.disable_v2_behavior()
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    """An empty default graph with a fixed seed."""
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(1)
+        yield graph
+
+
+@pytest.fixture
+def session(graph):
+    with tf.Session(graph=graph) as session:
+        yield session
+
+
+@pytest.fixture
+def rng():
+    return np.random.RandomState(1)
