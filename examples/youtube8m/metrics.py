@@ -10,7 +10,7 @@ class Metrics:
     """Gathers batches of predictions, then gives the metrics of all of them.
 
     Keeps the score, the class and the truth of each video's `top_k` best predictions, 7 bytes each, and nothing else:
-    160 MB for the 1.1 million videos of a YouTube-8M split.
+    160 MB for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` are how many there were.
 
     Args:
       num_classes: V, the size of the vocabulary, a positive integer.
@@ -21,6 +21,7 @@ class Metrics:
         self.num_classes = num_classes
         self.top_k = min(top_k, num_classes)
         self.num_videos = 0
+        self.num_labels = 0
         self._top = []  # of each batch: classes, scores and whether they are true, each [videos, top_k]
         self._num_true = np.zeros(num_classes, np.int64)
         self._hits_at_one = self._precisions = self._losses = 0.0
@@ -49,6 +50,7 @@ class Metrics:
         classes, scores = top_predictions(predictions, max(self.top_k, counts.max()))
         is_true = np.take_along_axis(labels, classes, axis=1)
         self.num_videos += len(predictions)
+        self.num_labels += int(counts.sum())
         self._num_true += labels.sum(axis=0)
         self._hits_at_one += is_true[:, 0].sum()
         # Precision at as many predictions as the video has labels. A prediction of zero predicts nothing.
@@ -76,7 +78,7 @@ class Metrics:
     def gap(self):
         """Global average precision: of all kept predictions in one ranking."""
         _, scores, is_true = self._columns()
-        return _average_precision(scores, is_true, self._num_true.sum())
+        return _average_precision(scores, is_true, self.num_labels)
 
     def result(self):
         """The metrics so far, a dict of floats.

@@ -1,0 +1,173 @@
+"""Submission files: written whole or not at all, read back, averaged; bad ones are refused."""
+
+import sys
+
+import commandline
+import ensemble
+import numpy as np
+import pytest
+import submission
+
+HEADER = "VideoId,LabelConfidencePairs\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A function that writes submission files from texts without the header, and gives their paths."""
+
+    def write(*texts):
+        paths = []
+        for number, text in enumerate(texts):
+            path = tmp_path / f"{number}.csv"
+            path.write_bytes(text if isinstance(text, bytes) else (HEADER + text).encode("utf-8"))
+            paths.append(str(path))
+        return paths
+
+    return write
+
+
+def averaged(tmp_path, *arguments):
+    """What ensemble.py writes, as lists of (class, confidence) by video."""
+    output = tmp_path / "output.csv"
+    ensemble.main(list(arguments) + ["--output", str(output)])
+    assert output.read_bytes().startswith(HEADER.encode("ascii"))
+    assert not list(tmp_path.glob("*.partial"))
+    return {video: list(zip(classes, confidences)) for video, classes, confidences in submission.read(str(output))}
+
+
+def test_average_of_equal_weights(tmp_path, files):
+    paths = files("a,3 0.5 1 0.25\nb,2 1\n", "a,1 0.75 4 0.125\nb,2 0.5 7 0.25\n")
+    expected = {"a": [(1, 0.5), (3, 0.25), (4, 0.0625)], "b": [(2, 0.75), (7, 0.125)]}
+    assert averaged(tmp_path, *paths) == expected
+
+
+def test_weights_count_by_their_ratio(tmp_path, files):
+    paths = files("a,3 0.5 1 0.25\n", "a,1 0.75\n")
+    assert averaged(tmp_path, *paths, "--weights", "6,2") == {"a": [(1, 0.375), (3, 0.375)]}
+
+
+def test_videos_may_come_in_any_order(tmp_path, files):
+    paths = files("a,1 0.5\nb,2 0.5\nc,3 0.5\n", "c,3 0.25\na,1 0.25\nb,2 0.25\n", "b,2 0\nc,3 0\na,1 0\n")
+    result = averaged(tmp_path, *paths)
+    assert list(result) == ["a", "b", "c"]
+    assert result == {"a": [(1, 0.25)], "b": [(2, 0.25)], "c": [(3, 0.25)]}
+
+
+def test_only_the_best_classes_remain(tmp_path, files, rng):
+    confidences = rng.permutation(30) / 32.0
+    text = "a," + " ".join(f"{label} {confidence}" for label, confidence in enumerate(confidences)) + "\n"
+    by_confidence = sorted(enumerate(confidences), key=lambda pair: -pair[1])
+    assert averaged(tmp_path, *files(text)) == {"a": by_confidence[:20]}
+    assert averaged(tmp_path, *files(text), "--top", "3") == {"a": by_confidence[:3]}
+
+
+def test_average_of_many_random_files_is_that_of_dense_arrays(tmp_path, files, rng):
+    dense = np.where(rng.rand(4, 12, 40) < 0.3, rng.rand(4, 12, 40), 0)
+    texts = [
+        "".join(
+            "v{},{}\n".format(video, " ".join(f"{label} {row[label]}" for label in np.flatnonzero(row)))
+            for video, row in enumerate(confidences)
+        )
+        for confidences in dense
+    ]
+    result = averaged(tmp_path, *files(*texts), "--weights", "1,2,3,4", "--top", "40")
+    expected = np.average(dense, axis=0, weights=[1, 2, 3, 4])
+    for video, row in enumerate(expected):
+        pairs = result[f"v{video}"]
+        assert [label for label, _ in pairs] == [label for label in np.argsort(-row, kind="stable") if row[label] > 0]
+        np.testing.assert_allclose([confidence for _, confidence in pairs], -np.sort(-row)[: len(pairs)], rtol=1e-7)
+
+
+def test_an_input_may_be_the_output(tmp_path, files):
+    paths = files("a,1 0.5\n", "a,1 1\n")
+    ensemble.main(paths + ["--output", paths[0]])
+    assert list(submission.read(paths[0])) == [("a", [1], [0.75])]
+
+
+def test_written_confidences_are_read_back_exactly(tmp_path, rng):
+    path, confidences = str(tmp_path / "file.csv"), (rng.rand(50) ** 9).astype(np.float32)
+    with submission.writer(path) as write:
+        write("a", range(50), confidences)
+        write("b,\"c\"", [], [])
+    (video, classes, read), other = submission.read(path)
+    assert video == "a" and classes == list(range(50))
+    np.testing.assert_array_equal(np.float32(read), confidences)
+    assert other == ("b,\"c\"", [], [])
+
+
+def test_a_failure_leaves_an_older_file_alone(files, tmp_path):
+    (path,) = files("a,1 0.5\n")
+    with pytest.raises(KeyError), submission.writer(path) as write:
+        write("b", [1], [1.0])
+        raise KeyError
+    assert list(submission.read(path)) == [("a", [1], [0.5])]
+    assert [str(file) for file in tmp_path.iterdir()] == [path]
+
+
+def error_of(arguments, monkeypatch, capsys):
+    """The one line that ensemble.py writes to standard error when it fails."""
+    monkeypatch.setattr(sys, "argv", ["ensemble.py"] + arguments)
+    with pytest.raises(SystemExit) as exit:
+        commandline.run(ensemble.main)
+    assert exit.value.code == 2
+    output, error = capsys.readouterr()
+    assert not output and error.startswith("ensemble.py: error: ") and error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize(
+    "bad, cause",
+    [
+        (b"", "line 1: expected the header VideoId,LabelConfidencePairs"),
+        (b"a,1 0.5\n", "line 1: expected the header VideoId,LabelConfidencePairs"),
+        ("a,1 0.5\nb\n", "line 3: expected ID,class confidence"),
+        ("a,1 0.5\n\n", "line 3: expected ID,class confidence"),
+        ("a,1 0.5,2 0.5\n", "line 2: expected ID,class confidence"),
+        (",1 0.5\n", "line 2: expected ID,class confidence"),
+        ("a,1 0.5 2\n", "line 2: expected pairs of class and confidence, came 3 words"),
+        ("a,1 0.5 x 0.5\n", "line 2: expected pairs of class and confidence: invalid literal for int"),
+        ("a,1 0.5 2 high\n", "line 2: expected pairs of class and confidence: could not convert"),
+        ("a,-1 0.5\n", "line 2: expected classes from 0 up"),
+        ("a,1 0.5 1 0.25\n", "line 2: expected each class once"),
+        ("a,1 1.5\n", "line 2: expected confidences from 0 to 1"),
+        ("a,1 nan\n", "line 2: expected confidences from 0 to 1"),
+        ("a,1 0.5\nb,1 0.5\na,1 0.5\n", "line 4: expected each video once, came a again"),
+        (HEADER.encode("ascii") + b"a,1 0.5\n\xff,1 0.5\n", "line 3: expected an ID of printable UTF-8"),
+        ('a,"1 0.5\n', "line 2: unexpected end of data"),
+        ("a,1 0.5\nc,1 0.5\n", "expected the videos of FIRST, came c"),
+        ("a,1 0.5\n", "expected the videos of FIRST, but b is missing"),
+    ],
+)
+def test_malformed_files_are_named(files, tmp_path, monkeypatch, capsys, bad, cause):
+    good, bad = files("a,1 0.5\nb,1 0.5\n", bad)
+    error = error_of([good, bad, "--output", str(tmp_path / "output.csv")], monkeypatch, capsys)
+    separator = ": " if "FIRST" in cause else ", "
+    assert bad + separator + cause.replace("FIRST", good) in error
+    assert sorted(str(file) for file in tmp_path.iterdir()) == [good, bad]
+
+
+@pytest.mark.parametrize(
+    "arguments, cause",
+    [
+        (["none.csv"], "none.csv: No such file or directory"),
+        (["0.csv", "--weights", "1,2"], "argument --weights: expected 1, one for each file, came 2"),
+        (["0.csv", "--weights", "much"], "argument --weights: invalid weights value: 'much'"),
+        (["0.csv", "--weights", "-1"], "argument --weights: expected a number of at least 0, came -1"),
+        (["0.csv", "--weights", "0"], "argument --weights: expected a weight above 0, came 0"),
+        (["0.csv", "--top", "0"], "argument --top: expected a positive integer, came 0"),
+        ([], "the following arguments are required: FILE"),
+    ],
+)
+def test_bad_arguments_are_named(files, tmp_path, monkeypatch, capsys, arguments, cause):
+    files("a,1 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    assert cause in error_of(arguments + ["--output", "output.csv"], monkeypatch, capsys)
+    assert [file.name for file in tmp_path.iterdir()] == ["0.csv"]
+
+
+@pytest.mark.parametrize("output", ["nowhere/output.csv", "."])
+def test_an_output_that_cannot_be_written_is_named(files, tmp_path, monkeypatch, capsys, output):
+    files("a,1 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    assert f"{output}: " in error_of(["0.csv", "--output", output], monkeypatch, capsys)
+    assert [file.name for file in tmp_path.iterdir()] == ["0.csv"]
