@@ -4,13 +4,15 @@
 folded to a constant, and each product waits for those whose results it would use in the real step, so that it has
 their order and no more concurrency.
 
-A product ``C = A B`` has two orientations: ``matmul(A, B)``, and ``matmul(B', A')`` with the result ``C'``. A short
-timing picks the faster of the two. An activation may stay transposed, as nothing says how it must lie in memory; the
-gradients of parameters and of the input must lie as those do, so that there the second orientation includes the
-transposition of its result.
+A product ``C = A B`` has two orientations: ``matmul(A, B)``, and ``matmul(B', A')`` with the result ``C'``. TensorFlow
+has other kernels for batches of products, so that either may also be a batch of one, or of blocks of the first
+operand's rows. A short timing picks the fastest. An activation may stay transposed, as nothing says how it must lie in
+memory; the gradients of parameters and of the input must lie as those do, so that there the second orientation
+includes the transposition of its result.
 """
 
 import collections
+import math
 import statistics
 import time
 
@@ -33,18 +35,18 @@ def step(method, sizes, training, input_gradient, session):
       session: a session in the default graph, for the timings.
 
     Returns:
-      The products' tensors, and a dict of the orientation that was chosen for each, "direct" or "transposed".
+      The products' tensors, and a dict of what was chosen for each, a text such as "transposed, batch of one".
     """
     operands = _operands(method, *sizes)
     session.run(tf.global_variables_initializer())
-    results, orientations = {}, {}
+    results, chosen = {}, {}
     for product in _products(method, training, input_gradient):
         left, right = operands[product.left], operands[product.right]
-        candidates = {o: _multiplied(product, left, right, o) for o in ("direct", "transposed")}
-        orientation = orientations[product.name] = _fastest(session, candidates)
-        with tf.control_dependencies([results[name] for name in product.after]):
-            results[product.name] = _multiplied(product, left, right, orientation)
-    return list(results.values()), orientations
+        builders = _candidates(product, left, right)
+        name = chosen[product.name] = _fastest(session, {name: build() for name, build in builders.items()})
+        with tf.control_dependencies([results[earlier] for earlier in product.after]):
+            results[product.name] = builders[name]()
+    return list(results.values()), chosen
 
 
 def _operands(method, B, N, D, K, O):  # noqa: E741, N803
@@ -115,20 +117,59 @@ def _products(method, training, input_gradient):
     return products
 
 
-def _multiplied(product, left, right, orientation):
-    if orientation == "direct":
-        return tf.matmul(left, right, transpose_a=product.transpose_left, transpose_b=product.transpose_right)
-    result = tf.matmul(right, left, transpose_a=not product.transpose_right, transpose_b=not product.transpose_left)
-    return tf.linalg.matrix_transpose(result) if product.has_layout else result
+def _candidates(product, left, right):
+    """Functions that build the product in each orientation and form, by name."""
+
+    def builder(multiply, is_transposed):
+        def build():
+            if is_transposed:
+                result = multiply(right, left, not product.transpose_right, not product.transpose_left)
+                return tf.linalg.matrix_transpose(result) if product.has_layout else result
+            return multiply(left, right, product.transpose_left, product.transpose_right)
+
+        return build
+
+    forms = {"": tf.matmul}
+    if left.shape.ndims == 2:
+        forms.update({", batch of one": _batch_of_one, ", blocks": _blocks})
+    candidates = {}
+    for is_transposed in (False, True):
+        for form, multiply in forms.items():
+            rows_are_last = not product.transpose_right if is_transposed else product.transpose_left
+            if multiply is not _blocks or not rows_are_last:
+                candidates[("transposed" if is_transposed else "direct") + form] = builder(multiply, is_transposed)
+    return candidates
+
+
+def _batch_of_one(a, b, transpose_a, transpose_b):
+    product = tf.matmul(a[tf.newaxis], b[tf.newaxis], transpose_a=transpose_a, transpose_b=transpose_b)
+    return tf.reshape(product, product.shape[1:])
+
+
+def _blocks(a, b, transpose_a, transpose_b):
+    """The product of each of 64 blocks of a's rows, at most."""
+    assert not transpose_a
+    rows, width = a.shape.as_list()
+    blocks = tf.reshape(a, [math.gcd(rows, 64), -1, width])
+    product = tf.matmul(blocks, b[tf.newaxis], transpose_b=transpose_b)
+    return tf.reshape(product, [rows, product.shape[-1]])
 
 
 def _fastest(session, candidates):
+    """The name of the candidate that takes the least time."""
     runs = {name: session.make_callable([result.op]) for name, result in candidates.items()}
-    times = {name: [] for name in runs}
-    for turn in range(6):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if turn > 0:  # The first run plans and allocates.
-                times[name].append(time.perf_counter() - start)
+    for run in runs.values():
+        run()  # It plans and allocates.
+    first = {name: _seconds(run) for name, run in runs.items()}
+    # Those that are far behind need no more turns.
+    times = {name: [seconds] for name, seconds in first.items() if seconds < 2 * min(first.values())}
+    for _ in range(4):
+        for name in times:
+            times[name].append(_seconds(runs[name]))
     return min(times, key=lambda name: statistics.median(times[name]))
+
+
+def _seconds(run):
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
