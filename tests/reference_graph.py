@@ -1,4 +1,4 @@
-"""The pooling methods written out step by step, as a user of TensorFlow 1 would in 2017: what `loupe` is measured against.
+"""The pooling methods written step by step, as a user of TensorFlow 1 would in 2017: what `loupe` is measured against.
 
 Each step is one plain op in the order of the formula. Nothing here is meant to be fast. The variables are those of
 `loupe`, and so is the batch norm.
