@@ -38,3 +38,16 @@ def session(graph):
 @pytest.fixture
 def rng():
     return np.random.RandomState(1)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints the worst errors against the goldens, which the tests record as properties."""
+    worst = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name.startswith("error of "):
+                    worst[name] = max(value, worst.get(name, 0.0))
+    if worst:
+        errors = ", ".join("{} {:.1e}".format(name[len("error of ") :], value) for name, value in worst.items())
+        terminalreporter.write_line(f"worst errors against the goldens, TensorFlow {tf.__version__}: {errors}")
