@@ -1,0 +1,248 @@
+"""Pools handwritten digits, each a list of its patches: the mean against Soft-DBoW, NetRVLAD, NetVLAD and NetFV.
+
+Each of scikit-learn's 1,797 digits of 8x8 pixels becomes the list of its 36 patches of 3x3 pixels. Nothing in the list
+tells where a patch was, unless --positions adds it. A pooling layer turns the list into one vector, and a linear
+classifier on it is trained with the layer. A quarter of the digits are left out of the training and test it. The
+program prints the accuracy there, in inference mode, and the seconds of training, and draws the accuracies as PNG. Runs
+with the same seed, on the same machine, give the same accuracies.
+"""
+
+import argparse
+import collections
+import logging
+import math
+import os
+import time
+
+# TensorFlow logs to stderr; this has to come before its import.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+import tf_slim as slim
+from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+import loupe
+
+NUM_CLASSES = 10
+KINDS = ["plain", "gated"]
+
+Data = collections.namedtuple("Data", "train_lists test_lists train_labels test_labels")
+Result = collections.namedtuple("Result", "method gating accuracy seconds")
+
+
+class MeanPooling(loupe.PoolingBaseModel):
+    """The baseline: the mean of each list, projected and gated like the methods of loupe."""
+
+    def forward(self, reshaped_input, num_samples=None):
+        lists = tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size])
+        shape, stddev = [self.feature_size, self.output_dim], 1 / math.sqrt(self.feature_size)
+        weights = tf.get_variable("hidden1_weights", shape, initializer=tf.random_normal_initializer(stddev=stddev))
+        projected = tf.matmul(tf.reduce_mean(lists, axis=1), weights)  # [B, O]
+        return self.context_gating(projected) if self.gating else projected
+
+
+METHODS = {
+    "mean": MeanPooling,
+    "Soft-DBoW": loupe.SoftDBoW,
+    "NetRVLAD": loupe.NetRVLAD,
+    "NetVLAD": loupe.NetVLAD,
+    "NetFV": loupe.NetFV,
+}
+
+
+def main(argv=None):
+    options = parsed(argv)
+    # For GPUs; one thread, below, does the same for CPUs.
+    os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    data = digits(options.positions)
+    runs = [(method, gating) for method in options.methods for gating in options.gating]
+    results = []
+    print(f"{'pooling':<12}{'gating':<8}{'accuracy':>8}{'seconds':>10}")
+    with tqdm(total=len(runs) * options.epochs, unit="epoch", disable=None) as progress:
+        for method, gating in runs:
+            progress.set_description(f"{method}, {gating}")
+            results.append(trained(method, gating, data, options, progress))
+            tqdm.write("{:<12}{:<8}{:>8.3f}{:>10.1f}".format(*results[-1]))
+    try:
+        write_chart(results, len(data.test_labels), options)
+    except OSError as error:
+        raise SystemExit(f"digits.py: error: {options.output}: {error.strerror or error}") from error
+    print(f"chart: {options.output}")
+
+
+def digits(positions):
+    """The digits as lists of patches, float32 [digits, 36, 9], or, with their positions, [digits, 36, 11]."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels / 16).astype(np.float32).reshape(-1, 8, 8)
+    places = [(row, column) for row in range(6) for column in range(6)]
+    patches = [images[:, row : row + 3, column : column + 3].reshape(-1, 9) for row, column in places]
+    lists = np.stack(patches, axis=1)
+    if positions:
+        coordinates = np.array(places, np.float32) / 5  # [36, 2], from 0 to 1
+        lists = np.concatenate([lists, np.broadcast_to(coordinates, lists.shape[:2] + (2,))], axis=2)
+    return Data(*train_test_split(lists, labels, test_size=0.25, stratify=labels, random_state=0))
+
+
+def trained(method, gating, data, options, progress):
+    """Trains a classifier of pooled digits, and returns its `Result`."""
+    num_train, max_samples, feature_size = data.train_lists.shape
+    num_steps = options.epochs * math.ceil(num_train / options.batch_size)
+    with tf.Graph().as_default():
+        tf.set_random_seed(options.seed)
+        lists = tf.placeholder(tf.float32, [None, max_samples, feature_size])
+        labels = tf.placeholder(tf.int64, [None])
+        is_training = tf.placeholder_with_default(False, [])
+
+        # In so few steps the moving averages would not arrive with the default decay, 0.999.
+        with slim.arg_scope([slim.batch_norm], decay=options.decay):
+            pooling = METHODS[method](
+                feature_size=feature_size,
+                max_samples=max_samples,
+                cluster_size=options.clusters,
+                output_dim=options.width,
+                gating=gating == "gated",
+                is_training=is_training,
+            )
+            pooled = pooling.forward(lists)  # [B, width]
+        weights = tf.get_variable("logits/weights", [options.width, NUM_CLASSES])
+        biases = tf.get_variable("logits/biases", [NUM_CLASSES], initializer=tf.zeros_initializer())
+        logits = tf.matmul(pooled, weights) + biases
+
+        loss = tf.losses.sparse_softmax_cross_entropy(labels, logits)
+        step = tf.train.get_or_create_global_step()
+        rate = tf.train.cosine_decay(options.learning_rate, step, num_steps)
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+            train = tf.train.AdamOptimizer(rate).minimize(loss, global_step=step)
+        accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, axis=1), labels), tf.float32))
+
+        order = np.random.RandomState(options.seed)
+        start = time.time()
+        with tf.Session(
+            config=tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+        ) as session:
+            session.run(tf.global_variables_initializer())
+            for _ in range(options.epochs):
+                shuffled = order.permutation(num_train)
+                for first in range(0, num_train, options.batch_size):
+                    batch = shuffled[first : first + options.batch_size]
+                    feed = {lists: data.train_lists[batch], labels: data.train_labels[batch], is_training: True}
+                    session.run(train, feed)
+                progress.update()
+            seconds = time.time() - start
+            tested = session.run(accuracy, {lists: data.test_lists, labels: data.test_labels})
+    return Result(method, gating, float(tested), seconds)
+
+
+def write_chart(results, num_test, options):
+    """Writes the bar chart of the accuracies to options.output, whole or not at all."""
+    figure = Figure(figsize=(8, 4.5), dpi=150)
+    axes = figure.add_axes([0.08, 0.1, 0.9, 0.68])
+    width = 0.8 / len(options.gating)
+    for number, (gating, color) in enumerate(zip(KINDS, ["#9ecae1", "#08519c"])):
+        accuracies = [result.accuracy for result in results if result.gating == gating]
+        if accuracies:
+            offset = (number - 0.5) * width if len(options.gating) == 2 else 0
+            places = np.arange(len(accuracies)) + offset
+            bars = axes.bar(places, accuracies, width * 0.95, color=color, label=gating)
+            axes.bar_label(bars, fmt="%.3f", padding=2, fontsize=9)
+    axes.set_xticks(range(len(options.methods)))
+    axes.set_xticklabels(options.methods, fontsize=11)
+    axes.tick_params(length=0)
+    axes.set_ylim(0, 1.06)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.set_ylabel("test accuracy")
+    axes.yaxis.grid(True, color="#dddddd")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncol=2, frameon=False)
+    positions = "with" if options.positions else "without"
+    figure.text(0.02, 0.93, "Handwritten digits, pooled from lists of patches", fontsize=14, fontweight="bold")
+    figure.text(
+        0.02,
+        0.87,
+        f"36 patches of 3x3 pixels, {positions} positions; {num_test} test digits, {options.epochs} epochs, "
+        f"seed {options.seed}",
+        fontsize=10,
+        color="#555555",
+    )
+    partial = options.output + ".partial"
+    try:
+        figure.savefig(partial, format="png")
+        os.replace(partial, options.output)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parsed(argv):
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="what pools")
+    parser.add_argument("--gating", nargs="+", choices=KINDS, default=KINDS, help="which kinds")
+    parser.add_argument("--positions", action="store_true", help="give each patch its row and column as two features")
+    parser.add_argument("--epochs", type=positive(int), default=80, help="how often the training digits are seen")
+    parser.add_argument("--batch-size", type=positive(int), default=128, help="digits in a step")
+    parser.add_argument("--clusters", type=positive(int), default=32, help="cluster_size of the layers")
+    parser.add_argument("--width", type=positive(int), default=64, help="output_dim of the layers")
+    parser.add_argument("--learning-rate", type=positive(float), default=0.01, help="Adam's, at the start")
+    parser.add_argument("--decay", type=fraction, default=0.9, help="of batch norm's moving averages")
+    parser.add_argument("--seed", type=seed, default=1, help="of the weights and of the order of the digits")
+    parser.add_argument("--output", type=writable, default="digits.png", metavar="PNG", help="the chart")
+    options = parser.parse_args(argv)
+    # Once each, in the order of the table.
+    options.methods = [method for method in METHODS if method in options.methods]
+    options.gating = [gating for gating in KINDS if gating in options.gating]
+    return options
+
+
+def positive(kind):
+    """A type of argparse: an int or a float above 0."""
+
+    def convert(text):
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"expected a number above 0, came {text}")
+        return value
+
+    convert.__name__ = kind.__name__  # which argparse puts into its message on what is no number
+    return convert
+
+
+def fraction(text):
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, came {text}")
+    return value
+
+
+def seed(text):
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 to {2**31 - 1}, came {text}")
+    return value
+
+
+def writable(path):
+    """A file that can be written, found out before the training and not after it."""
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise argparse.ArgumentTypeError(f"expected a file in a directory that exists, came {path}")
+    if os.path.isdir(path) or not os.access(directory, os.W_OK):
+        raise argparse.ArgumentTypeError(f"expected a file that can be written, came {path}")
+    return path
+
+
+if __name__ == "__main__":
+    main()
