@@ -1,5 +1,7 @@
 """Frame-level YouTube-8M records, read by tf.data."""
 
+import os
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 from commandline import PROBLEM, UserError, warn
@@ -53,12 +55,11 @@ def dataset(settings, training=False, seed=0):
     videos = videos.interleave(shards.videos, cycle_length=readers, num_parallel_calls=readers)
     if training:
         videos = videos.shuffle(settings.shuffle_buffer, seed=seed)
-    parallel = tf.data.experimental.AUTOTUNE
     # Numbered, because then each video's sample depends on its number alone, and not on which thread draws first.
     videos = videos.apply(tf.data.experimental.enumerate_dataset())
-    videos = videos.map(lambda number, video: _sampled(video, settings, [seed, number]), num_parallel_calls=parallel)
+    videos = videos.map(lambda number, video: _sampled(video, settings, [seed, number]), os.cpu_count())
     videos = videos.batch(settings.batch_size, drop_remainder=training)
-    return videos.map(lambda batch: _decoded(batch, settings), num_parallel_calls=2).prefetch(2)
+    return _without_autotune(videos.map(lambda batch: _decoded(batch, settings), 2).prefetch(2))
 
 
 def check(settings):
@@ -71,7 +72,7 @@ def check(settings):
     with tf.Graph().as_default(), tf.Session() as session:
         shards = _Shards(settings, report=lambda problem: None)
         video = tf.data.Dataset.from_tensor_slices(shards.files).flat_map(shards.videos).take(1)
-        iterator = tf.data.make_initializable_iterator(video)
+        iterator = tf.data.make_initializable_iterator(_without_autotune(video))
         following = iterator.get_next()
         session.run(iterator.initializer)
         session.run(following)
@@ -202,6 +203,16 @@ def _without_errors(data):
     if hasattr(data, "ignore_errors"):
         return data.ignore_errors()
     return data.apply(tf.data.experimental.ignore_errors())
+
+
+def _without_autotune(data):
+    # In TensorFlow 1.15 it crashes the process when a session closes after an error.
+    options = tf.data.Options()
+    if hasattr(options, "autotune"):
+        options.autotune.enabled = False
+    else:
+        options.experimental_optimization.autotune = False
+    return data.with_options(options)
 
 
 def _scanned(data, initial, step):

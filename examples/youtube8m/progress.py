@@ -1,0 +1,67 @@
+"""Shows and records how a training goes."""
+
+import time
+
+import metrics
+import tensorflow.compat.v1 as tf
+from tqdm import tqdm
+
+
+class Progress(tf.train.SessionRunHook):
+    """A progress bar with loss, GAP of the batch, examples per second and the time left; and TensorBoard scalars.
+
+    Args:
+      training: a `training.Training`.
+      settings: the values of the flags of train.py.
+      directory: where TensorBoard's events are written. Default None: they are not.
+    """
+
+    SECONDS = 0.5  # between two looks at the loss and the batch
+
+    def __init__(self, training, settings, directory=None):
+        self._training = training
+        self._settings = settings
+        self._directory = directory
+        self._bar = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        if self._bar is not None:
+            self._bar.close()
+
+    def after_create_session(self, session, coord):
+        self.__exit__()  # of a session that a lost parameter server ended
+        self._written = step = session.run(tf.train.get_global_step())
+        self._bar = tqdm(desc="train", unit="step", total=self._settings.steps, initial=step)
+        self._shown = self._since = (time.time(), step)
+
+    def before_run(self, run_context):
+        names = ["steps"]
+        if time.time() - self._shown[0] >= self.SECONDS or self._is_due(self._bar.n + 1):
+            names += ["loss", "regularization", "learning_rate", "predictions", "labels"]
+        return tf.train.SessionRunArgs({name: getattr(self._training, name) for name in names})
+
+    def after_run(self, run_context, run_values):
+        values = run_values.results
+        step = int(values["steps"])  # of all workers
+        self._bar.update(step - self._bar.n)
+        if "loss" not in values:
+            return
+        now = time.time()
+        speed = (step - self._shown[1]) * self._settings.batch_size / max(now - self._shown[0], 1e-9)
+        self._shown = now, step
+        gap = metrics.gap(values["predictions"], values["labels"])
+        self._bar.set_postfix_str(f"loss {values['loss']:.4f}, GAP {gap:.4f}, {speed:.0f} examples/s")
+        if self._directory is not None and self._is_due(step):
+            self._written = step
+            scalars = {name: values[name] for name in ["loss", "regularization", "learning_rate"]}
+            scalars.update({"gap": gap, "examples_per_second": speed})
+            summary = tf.Summary(
+                value=[tf.Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
+            )
+            tf.summary.FileWriterCache.get(self._directory).add_summary(summary, step)
+
+    def _is_due(self, step):
+        return step - self._written >= self._settings.summary_steps

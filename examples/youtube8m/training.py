@@ -1,0 +1,123 @@
+"""The graph of a training step: towers, gradients, clipping and Adam."""
+
+import collections
+
+import models
+import tensorflow.compat.v1 as tf
+from commandline import UserError
+
+Training = collections.namedtuple("Training", "step steps loss regularization learning_rate predictions labels")
+
+
+def count_gpus():
+    return len(tf.config.experimental.list_physical_devices("GPU"))
+
+
+def config(settings):
+    """The configuration of sessions that have devices for the towers: GPUs, or else as many virtual CPUs."""
+    count = {} if count_gpus() else {"CPU": settings.towers}
+    return tf.ConfigProto(allow_soft_placement=True, device_count=count)
+
+
+def build(dataset, settings, cluster=None):
+    """Builds a step of training in the default graph.
+
+    Each of `settings.towers` devices takes its part of the batch. Their gradients are averaged, each variable's is
+    clipped to the norm `settings.clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower.
+
+    Args:
+      dataset: what `records.dataset` gives for training.
+      settings: the values of the flags of train.py.
+      cluster: a `cluster.Cluster`, whose parameter servers hold the variables, hidden1_weights in parts. Default None.
+
+    Returns:
+      A `Training`: the operation `step`, and tensors that belong to it; `steps` is how many there have been after it.
+
+    Raises:
+      UserError: if the towers cannot share the batch evenly, or the model cannot be built.
+    """
+    towers = settings.towers
+    if settings.batch_size % towers:
+        raise UserError(f"--batch-size: expected a multiple of --towers = {towers}, came {settings.batch_size}")
+    prefix = cluster.device if cluster else ""
+    with tf.device(prefix + "/cpu:0"):
+        iterator = tf.data.make_initializable_iterator(dataset)
+        tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
+        batch = iterator.get_next()
+        parts = {name: tf.split(value, towers) for name, value in batch.items()}
+    kind = "gpu" if count_gpus() else "cpu"
+    devices = [_placement(f"{prefix}/{kind}:{number}", towers, cluster) for number in range(towers)]
+    with tf.device(devices[0]):
+        global_step = tf.train.get_or_create_global_step()
+        learning_rate = tf.train.exponential_decay(
+            settings.learning_rate,
+            global_step * settings.batch_size,
+            settings.learning_rate_decay_examples,
+            settings.learning_rate_decay,
+            staircase=True,
+        )
+        optimizer = tf.train.AdamOptimizer(learning_rate)
+    built, gradients = [], []
+    for number, device in enumerate(devices):
+        with tf.device(device), tf.variable_scope(
+            tf.get_variable_scope(), reuse=number > 0, custom_getter=_partitioning(cluster)
+        ):
+            model = models.build_on({name: part[number] for name, part in parts.items()}, settings, is_training=True)
+            built.append(model)
+            if number == 0:
+                updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+            gradients.append(optimizer.compute_gradients(model.loss + model.regularization))
+    with tf.device(devices[0]):
+        averaged = [
+            (tf.add_n([gradient for gradient, _ in pairs]) / towers, pairs[0][1]) for pairs in zip(*gradients)
+        ]
+        with tf.control_dependencies(updates):
+            step = optimizer.apply_gradients(clipped(averaged, settings.clip_norm), global_step)
+        with tf.control_dependencies([step]):
+            steps = tf.identity(global_step.read_value())
+        return Training(
+            step=step,
+            steps=steps,
+            loss=tf.add_n([model.loss for model in built]) / towers,
+            regularization=built[0].regularization,
+            learning_rate=learning_rate,
+            predictions=tf.concat([model.predictions for model in built], axis=0),
+            labels=batch["labels"],
+        )
+
+
+def clipped(pairs, norm):
+    """Pairs of gradient and variable, each variable's gradient scaled down to the norm if its own is larger; a
+    variable that is partitioned is clipped as one. With a norm of 0 they stay as they are."""
+    if norm == 0:
+        return pairs
+    squares = collections.defaultdict(list)
+    for gradient, variable in pairs:
+        squares[_full_name(variable)].append(tf.reduce_sum(tf.square(gradient)))
+    factors = {name: norm / tf.maximum(tf.sqrt(tf.add_n(parts)), norm) for name, parts in squares.items()}
+    return [(gradient * factors[_full_name(variable)], variable) for gradient, variable in pairs]
+
+
+def _full_name(variable):
+    part = variable._get_save_slice_info()
+    return variable.op.name if part is None else part.full_name
+
+
+def _placement(device, towers, cluster):
+    """Where a tower's operations go, an argument of tf.device, with the variables where all towers reach them."""
+    if cluster:
+        return tf.train.replica_device_setter(cluster=cluster.spec, worker_device=device)
+    if towers > 1:
+        return tf.train.replica_device_setter(ps_tasks=1, ps_device="/cpu:0", worker_device=device)
+    return None
+
+
+def _partitioning(cluster):
+    """A custom getter that parts hidden1_weights, by far the largest variable, among the parameter servers."""
+
+    def custom(getter, name, *args, **kwargs):
+        if cluster and cluster.num_ps > 1 and name.split("/")[-1] == "hidden1_weights":
+            kwargs["partitioner"] = tf.fixed_size_partitioner(cluster.num_ps)
+        return getter(name, *args, **kwargs)
+
+    return custom
