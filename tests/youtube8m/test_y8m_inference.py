@@ -1,0 +1,309 @@
+"""evaluate.py and predict.py: their figures against a graph that the test builds itself, and bad input."""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import checkpoints
+import commandline
+import evaluate
+import inference
+import metrics
+import models
+import numpy as np
+import predict
+import prepare_digits
+import presets
+import pytest
+import records
+import shards
+import submission
+import tensorflow.compat.v1 as tf
+
+GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m"
+PROGRAMS = pathlib.Path(evaluate.__file__).resolve().parent
+SMALL = {"clusters": 8, "hidden_size": 16}
+
+
+def save(directory, step=7, seed=1, scale=1.0, **values):
+    """Saves a model of the digits with random variables, as a training would, and gives the checkpoint's name."""
+    flags = inference.parser("", "validate").parse_args([])
+    vars(flags).update(dict(SMALL, checkpoint=str(directory), digits=str(directory / "digits")), **values)
+    settings = presets.settle(flags, "validate")
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(seed)
+        frames = tf.placeholder(tf.float32, [None, settings.max_frames, sum(settings.feature_sizes)])
+        models.build(frames, tf.placeholder(tf.int32, [None]), settings, is_training=False)
+        session.run(tf.global_variables_initializer())
+        rng = np.random.RandomState(seed)
+        for variable in tf.global_variables():
+            # So that the moving averages are not what they are at first.
+            noise = rng.uniform(0.5, 1.5, variable.shape.as_list()) * scale
+            session.run(variable.assign(variable * noise + 0.1 * noise))
+        os.makedirs(str(directory), exist_ok=True)
+        name = tf.train.Saver().save(session, str(directory / "model.ckpt"), global_step=step)
+    checkpoints.save_settings(str(directory), presets.kept(settings))
+    return name
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A directory with digits, and a checkpoint."""
+    directory = tmp_path_factory.mktemp("saved")
+    save(directory)
+    return directory
+
+
+@pytest.fixture
+def work(saved, tmp_path, monkeypatch):
+    """The current directory, a copy of `saved` in which a test may do as it likes."""
+    directory = tmp_path / "work"
+    shutil.copytree(str(saved), str(directory))
+    # TensorFlow keeps absolute names.
+    state = directory / "checkpoint"
+    state.write_text(state.read_text().replace(str(saved), str(directory)))
+    monkeypatch.chdir(directory)
+    return directory
+
+
+def outputs(directory, split, is_training=False):
+    """Ids, labels and predictions of a whole split, by a graph in which it is one batch."""
+    settings = argparse.Namespace(**presets.PUBLISHED)
+    for values in (presets.PRESETS[presets.DEFAULT], presets.DIGITS, SMALL):
+        vars(settings).update(values)
+    settings.data, settings.batch_size = [str(directory / "digits" / (split + "*"))], 1000
+    settings.readers, settings.skip_corrupt = 1, False
+    with tf.Graph().as_default(), tf.Session() as session:
+        iterator = tf.data.make_initializable_iterator(records.dataset(settings))
+        batch = iterator.get_next()
+        predictions = models.build(batch["frames"], batch["num_frames"], settings, is_training).predictions
+        tf.train.Saver().restore(session, tf.train.latest_checkpoint(str(directory)))
+        session.run(iterator.initializer)
+        return session.run([batch["id"], batch["labels"], predictions])
+
+
+def evaluated(capsys, *arguments):
+    """The evaluations that evaluate.py prints as JSON."""
+    evaluate.main(["--checkpoint", ".", "--json"] + list(arguments))
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def predicted(*arguments):
+    """What predict.py writes, in the order of the file, by video."""
+    predict.main(["--checkpoint", "."] + list(arguments))
+    return {video: (classes, scores) for video, classes, scores in submission.read("predictions.csv")}
+
+
+def test_evaluation_is_that_of_the_whole_split(work, capsys):
+    _, labels, predictions = outputs(work, "validate")
+    expected = metrics.Metrics(10)
+    entropies = np.where(labels, np.log(predictions + 1e-5), np.log(1 - predictions + 1e-5))
+    expected.add(predictions, labels, -entropies.sum(axis=1).mean())
+    expected = expected.result()
+    assert expected["videos"] == 257
+    (result,) = evaluated(capsys, "--batch-size", "50")
+    assert result.pop("checkpoint") == str(work / "model.ckpt-7")
+    assert sorted(result) == sorted(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(result[name], value, rtol=2e-6, err_msg=name)
+
+
+def test_evaluation_is_printed_for_people_too(work, capsys):
+    (result,) = evaluated(capsys)
+    evaluate.main(["--checkpoint", str(work / "model.ckpt-7")])
+    assert capsys.readouterr().out == (
+        "{checkpoint}: GAP {gap:.5f}, MAP {map:.5f}, Hit@1 {hit_at_one:.5f}, PERR {perr:.5f}, loss {loss:.5f}, "
+        "of {videos} videos\n".format(**result)
+    )
+
+
+def test_predictions_are_those_of_the_whole_split(work):
+    videos, _, predictions = outputs(work, "test")
+    result = predicted("--batch-size", "50")
+    assert sorted(result) == sorted(video.decode("ascii") for video in videos)
+    for video, row in zip(videos, predictions):
+        classes, scores = result[video.decode("ascii")]
+        assert sorted(classes) == list(range(10))
+        assert scores == sorted(scores, reverse=True)
+        np.testing.assert_allclose(scores, row[classes], rtol=0, atol=2e-6)
+
+
+def test_predictions_score_as_the_evaluation_does(work, capsys):
+    (result,) = evaluated(capsys)
+    videos, labels, _ = outputs(work, "validate")
+    rows = predicted("--data", "digits/validate*")
+    predictions = np.zeros(labels.shape)
+    for row, video in enumerate(videos):
+        classes, scores = rows[video.decode("ascii")]
+        predictions[row, classes] = scores
+    np.testing.assert_allclose(metrics.gap(predictions, labels), result["gap"], rtol=1e-6)
+
+
+def test_as_many_classes_as_asked(work):
+    best = predicted()
+    for video, (classes, scores) in predicted("--top", "3").items():
+        assert (classes, scores) == (best[video][0][:3], best[video][1][:3])
+
+
+def test_batch_statistics_are_those_of_the_batch(work, capsys):
+    videos, labels, predictions = outputs(work, "test", is_training=True)
+    in_one_batch = predicted("--batch-statistics", "--batch-size", "1000")
+    for video, row in zip(videos, predictions):
+        classes, scores = in_one_batch[video.decode("ascii")]
+        np.testing.assert_allclose(scores, row[classes], rtol=0, atol=1e-5)
+    averages, in_batches = predicted(), predicted("--batch-statistics", "--batch-size", "50")
+    assert in_one_batch != averages and in_one_batch != in_batches
+    capsys.readouterr()
+    (result,) = evaluated(capsys, "--batch-statistics")
+    assert result["gap"] != evaluated(capsys)[0]["gap"]
+
+
+def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
+    report = evaluate._report
+
+    def save_another(result, settings):
+        report(result, settings)
+        if result["checkpoint"].endswith("-7"):
+            save(work, step=8, seed=2)
+
+    monkeypatch.setattr(evaluate, "_report", save_another)
+    first, second = evaluated(capsys, "--continuous", "--timeout", "1")
+    assert [pathlib.Path(result["checkpoint"]).name for result in (first, second)] == ["model.ckpt-7", "model.ckpt-8"]
+    assert first["gap"] != second["gap"]
+
+
+def test_a_checkpoint_that_went_is_passed_over(work, capsys, monkeypatch):
+    gone = str(work / "model.ckpt-3")
+    monkeypatch.setattr(
+        tf.train, "checkpoints_iterator", lambda *_, **__: iter([gone, str(work / "model.ckpt-7")])
+    )
+    evaluate.main(["--checkpoint", ".", "--continuous"])
+    output, error = capsys.readouterr()
+    assert "model.ckpt-7: GAP" in output and output.count("\n") == 1
+    assert f"warning: {gone}: is gone; waiting for the next" in error
+
+
+def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Of a model that only the settings that come with it describe.
+    monkeypatch.setattr(
+        tf.train, "checkpoints_iterator", lambda *_, **__: iter([save(tmp_path, preset="mean", hidden_size=5)])
+    )
+    (result,) = evaluated(capsys, "--continuous")
+    assert result["checkpoint"] == str(tmp_path / "model.ckpt-7")
+
+
+def test_published_checkpoints_are_restored_by_name(tmp_path, capsys, rng, monkeypatch):
+    """As the README does with the released one, by the flags that make its preset as small as the golden model."""
+    monkeypatch.chdir(tmp_path)
+    features = {"rgb": 1024, "audio": 128}
+    for split, labels in [("validate", [1, 7]), ("test", None)]:
+        videos = [
+            shards.example(
+                b"video%d" % number,
+                {name: rng.randint(0, 256, [12, size]).astype(np.uint8) for name, size in features.items()},
+                labels,
+            )
+            for number in range(5)
+        ]
+        shards.write(split + ".tfrecord", videos)
+    golden = str(GOLDENS / "gated_netvlad" / "model.ckpt")
+    flags = ["--checkpoint", golden, "--preset", "gated-netvlad"]
+    variables = json.loads((GOLDENS / "models.json").read_text())["gated_netvlad"]["variables"]
+    shapes = {variable["name"]: variable["shape"] for variable in variables}
+    flags += ["--clusters", str(shapes["video_VLAD/cluster_weights"][1])]
+    flags += ["--hidden-size", str(shapes["hidden1_weights"][1])]
+    flags += ["--num-classes", str(shapes["gating_prob_weights"][0])]
+    evaluate.main(flags + ["--json", "--data", "validate.tfrecord"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["checkpoint"] == golden and result["videos"] == 5 and 0 < result["gap"] < 1
+    predict.main(flags + ["--data", "test.tfrecord"])
+    assert [video for video, _, _ in submission.read("predictions.csv")] == [f"video{number}" for number in range(5)]
+
+
+EVALUATE, PREDICT = pytest.param(evaluate, id="evaluate"), pytest.param(predict, id="predict")
+
+
+@pytest.mark.parametrize("program", [EVALUATE, PREDICT])
+@pytest.mark.parametrize(
+    "arguments, cause",
+    [
+        (["--data", "none*.tfrecord"], "none*.tfrecord: no files match"),
+        (["--checkpoint", "nowhere"], "nowhere: no checkpoint"),
+        (["--checkpoint", "model.ckpt-8"], "model.ckpt-8: no checkpoint"),
+        (["--preset", "best"], "argument --preset: invalid choice: 'best'"),
+        (["--clusters", "4"], "model.ckpt-7: of another architecture: audio_VLAD/cluster_bn/beta is [4] where"),
+        (["--data", "digits/test*", "damaged.tfrecord"], "damaged.tfrecord: corrupt or truncated"),
+        (["--batch-size", "0"], "argument --batch-size: expected a positive integer, came 0"),
+    ],
+)
+def test_bad_input_is_named(work, monkeypatch, capsys, program, arguments, cause):
+    whole = (work / "digits" / "test00.tfrecord").read_bytes()
+    (work / "damaged.tfrecord").write_bytes(whole[:3000] + b"?" + whole[3001:])
+    assert cause in error_of(work, program, monkeypatch, capsys, arguments)
+
+
+@pytest.mark.parametrize(
+    "program, arguments, cause",
+    [
+        (evaluate, ["--preset", "mean"], "hidden1_weights is [96, 16] where the model has [15, 64]"),
+        (evaluate, ["--data", "digits/test*"], "digits/test*: expected videos with labels, came none"),
+        (evaluate, ["--num-classes", "5"], "expected labels from 0 to 4 (--num-classes), came"),
+        (evaluate, ["--timeout", "-1"], "argument --timeout: expected a number of at least 0, came -1"),
+        (predict, ["--output", "nowhere/predictions.csv"], "nowhere/predictions.csv: No such file or directory"),
+        (predict, ["--output", "digits"], "digits: expected a file, came a directory"),
+        (predict, ["--top", "0"], "argument --top: expected a positive integer, came 0"),
+        (predict, ["--feature-sizes", "9,7"], "expected 7 bytes a frame of feature audio (--feature-sizes), came 6"),
+        (predict, ["--feature-names", "rgb,sound"], "expected a feature sound (--feature-names), came audio, rgb"),
+    ],
+)
+def test_bad_input_of_one_program_is_named(work, monkeypatch, capsys, program, arguments, cause):
+    assert cause in error_of(work, program, monkeypatch, capsys, arguments)
+
+
+def test_a_diverged_model_is_named(work, monkeypatch, capsys):
+    name = save(work, step=9, scale=np.inf)
+    assert f"{name}: expected finite predictions, came NaN" in error_of(work, predict, monkeypatch, capsys, [])
+
+
+def test_a_cut_checkpoint_is_named(work, monkeypatch, capsys):
+    for file in work.glob("*.data*"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert "model.ckpt-7: " in error_of(work, evaluate, monkeypatch, capsys, [])
+
+
+def error_of(work, program, monkeypatch, capsys, arguments):
+    """The one line that a program writes to stderr; it writes nothing else, to stdout neither, and no files."""
+    before = sorted(work.iterdir())
+    monkeypatch.setattr(sys, "argv", [program.__file__, "--checkpoint", "."] + arguments)
+    with pytest.raises(SystemExit) as exit:
+        commandline.run(program.main)
+    assert exit.value.code == 2
+    output, error = capsys.readouterr()
+    assert not output and ": error: " in error and error.count("\n") == 1
+    assert sorted(work.iterdir()) == before
+    return error
+
+
+def test_a_user_sees_one_line(work):
+    """Without the environment of the tests."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    root = str(PROGRAMS.parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
+    process = subprocess.run(
+        [sys.executable, str(PROGRAMS / "predict.py"), "--checkpoint", ".", "--clusters", "4"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    assert process.returncode == 2 and not process.stdout
+    # TensorFlow 2.21 logs on its import, whatever it is told.
+    lines = [line for line in process.stderr.splitlines() if not re.match(r"I\d{4} |WARNING: All log messages", line)]
+    assert len(lines) == 1 and lines[0].startswith("predict.py: error: ")
