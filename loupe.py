@@ -8,9 +8,9 @@ cloud) into one vector, and trains with the network around it::
     pooling = lp.NetVLAD(feature_size=1024, max_samples=100, cluster_size=64, output_dim=1024)
     video = pooling.forward(frames)  # [B * 100, 1024] or [B, 100, 1024] -> [B, 1024]
 
-A layer builds a TensorFlow 1 graph: variables by ``tf.compat.v1.get_variable`` in the current variable scope, batch norm
-by tf-slim. It runs on TensorFlow 1.15 and on TensorFlow 2 in graph mode, and has the variables, the arithmetic and the
-numbers of the 2017 toolbox that won the YouTube-8M challenge.
+A layer builds a TensorFlow 1 graph: variables by ``tf.compat.v1.get_variable`` in the current variable scope, batch
+norm by tf-slim. It runs on TensorFlow 1.15 and on TensorFlow 2 in graph mode, and has the variables, the arithmetic and
+the numbers of the 2017 toolbox that won the YouTube-8M challenge.
 
 References:
   [1] Miech, Laptev, Sivic: Learnable pooling with Context Gating for video classification. arXiv:1706.06905, 2017.
@@ -101,8 +101,8 @@ class PoolingBaseModel:
           tf.errors.InvalidArgumentError: in the run, for shapes and lengths that are known only there.
         """
         raise NotImplementedError(
-            "forward: expected to be called on a pooling method (NetVLAD, NetRVLAD, SoftDBoW, NetFV or a subclass of "
-            "your own that defines it), came " + type(self).__name__
+            "forward: expected a pooling method (NetVLAD, NetRVLAD, SoftDBoW, NetFV or a subclass of your own that "
+            f"defines it), came {type(self).__name__}"
         )
 
     def context_gating(self, input_layer):
@@ -122,11 +122,11 @@ class PoolingBaseModel:
         _require_graph("context_gating")
         input_layer = _float32("input_layer", input_layer)
         if input_layer.shape.ndims != 2 or tf.dimension_value(input_layer.shape[1]) is None:
-            raise ValueError("input_layer: expected shape [B, M] with a known M, came {}".format(input_layer.shape))
+            raise ValueError(f"input_layer: expected shape [B, M] with a known M, came {input_layer.shape}")
         width = tf.dimension_value(input_layer.shape[1])
         stddev = 1 / math.sqrt(width)
         activation = tf.matmul(input_layer, _variable("gating_weights", [width, width], stddev))  # [B, M]
-        return input_layer * tf.sigmoid(self._normalized(activation, "gating", stddev))
+        return input_layer * tf.sigmoid(self._norm(activation, "gating", stddev))
 
     # The steps that the methods share, in the order in which their formulas take them.
 
@@ -134,14 +134,12 @@ class PoolingBaseModel:
         """The input, checked, as `_Samples`."""
         _require_graph("forward")
         lists = self._lists(_float32("reshaped_input", reshaped_input))
-        rows = tf.reshape(lists, [-1, self.feature_size])  # [B * N, D]
         if num_samples is None:
-            return _Samples(lists, rows, places=None)
-        is_real = self._is_real(lists, num_samples)
-        # A choice, and not a product with the mask, because 0 * NaN is NaN.
-        without_padding = tf.where(tf.reshape(is_real, [-1]), rows, tf.zeros_like(rows))
-        places = tf.where(is_real)
-        return _Samples(tf.reshape(without_padding, tf.shape(lists)), tf.gather_nd(lists, places), places)
+            return _Samples(lists, tf.reshape(lists, [-1, self.feature_size]), places=None)
+        places = tf.where(self._is_real(lists, num_samples))
+        rows = tf.gather_nd(lists, places)
+        # Scattered back rather than multiplied by the mask, because 0 * NaN is NaN.
+        return _Samples(tf.scatter_nd(places, rows, tf.shape(lists, out_type=tf.int64)), rows, places)
 
     def _cluster_weights(self, name, mean=0.0):
         """A variable [D, K] of N(mean, 1/sqrt(D))."""
@@ -156,20 +154,46 @@ class PoolingBaseModel:
         """a = softmax(norm(x W)) over clusters, zero for padding. [B, N, K]"""
         # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
         activation = tf.matmul(samples.rows, weights)  # [T, K]
-        assignment = tf.nn.softmax(self._normalized(activation, "cluster", 1 / math.sqrt(self.feature_size)))
+        assignment = tf.nn.softmax(self._norm(activation, "cluster", 1 / math.sqrt(self.feature_size)))
         if samples.places is None:
             return tf.reshape(assignment, [-1, self.max_samples, self.cluster_size])
         shape = tf.concat([tf.shape(samples.lists)[:2], [self.cluster_size]], axis=0)
         return tf.scatter_nd(samples.places, assignment, tf.cast(shape, tf.int64))
 
+    @staticmethod
+    def _mass_and_shares(assignment):
+        """The mass A = sum_n a of each cluster [B, 1, K], and the samples' shares a / A in it [B, N, K].
+
+        A method that takes residuals to the centres takes A out of the bracket, ``sum_n a (x - c) = A (mean - c)`` with
+        the mean weighted by the shares: this needs fewer passes over [B, D, K], and `_l2_normalized` sees to A.
+        """
+        mass = tf.reduce_sum(assignment, axis=1, keepdims=True)
+        return mass, assignment * tf.reciprocal(tf.maximum(mass, 1e-30))
+
+    @staticmethod
+    def _l2_normalized(v, mass=1.0, each_cluster=False):
+        """mass * v [B, D, K] l2-normalised over D for each cluster, if asked, and then as a whole. [B, D * K]
+
+        By one scale for each cluster, from the clusters' sums of squares: v itself is passed over only twice.
+        """
+        # Not tf.square, whose gradient takes a pass more.
+        squares = tf.reduce_sum(v * v, axis=1, keepdims=True)  # [B, 1, K]
+        scale = mass
+        if each_cluster:
+            scale *= _inverse_norm(squares * (scale * scale))
+        scale *= _inverse_norm(tf.reduce_sum(squares * (scale * scale), axis=2, keepdims=True))
+        return tf.reshape(v * scale, [-1, v.shape[1:].num_elements()])
+
     def _output(self, descriptor):
         """The descriptor [B, P], projected to [B, O] and gated, each if the constructor asked for it."""
         if self.output_dim is not None:
             shape = [tf.dimension_value(descriptor.shape[1]), self.output_dim]
-            descriptor = tf.matmul(descriptor, _variable("hidden1_weights", shape, 1 / math.sqrt(self.cluster_size)))
+            weights = _variable("hidden1_weights", shape, 1 / math.sqrt(self.cluster_size))
+            with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"}):
+                descriptor = tf.matmul(descriptor, weights)
         return self.context_gating(descriptor) if self.gating else descriptor
 
-    def _normalized(self, activation, name, stddev):
+    def _norm(self, activation, name, stddev):
         """norm(activation) [R, C]: batch norm, or biases of N(0, stddev)."""
         if self.add_batch_norm:
             return slim.batch_norm(
@@ -245,9 +269,9 @@ class NetVLAD(PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self._samples(reshaped_input, num_samples)
         assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
-        mass = tf.reduce_sum(assignment, axis=1, keepdims=True)  # [B, 1, K]
-        residuals = tf.matmul(samples.lists, assignment, transpose_a=True) - mass * self._centers()  # [B, D, K]
-        return self._output(_normalized_whole(_normalized_clusters(residuals)))
+        mass, shares = self._mass_and_shares(assignment)
+        residuals = tf.matmul(samples.lists, shares, transpose_a=True) + -self._centers()  # [B, D, K]
+        return self._output(self._l2_normalized(residuals, mass, each_cluster=True))
 
 
 class NetRVLAD(PoolingBaseModel):
@@ -263,7 +287,7 @@ class NetRVLAD(PoolingBaseModel):
         samples = self._samples(reshaped_input, num_samples)
         assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
         first = tf.matmul(samples.lists, assignment, transpose_a=True)  # [B, D, K]
-        return self._output(_normalized_whole(_normalized_clusters(first)))
+        return self._output(self._l2_normalized(first, each_cluster=True))
 
     def _biases(self, name, width, stddev):
         biases = super()._biases(name, width, stddev)
@@ -281,20 +305,21 @@ class SoftDBoW(PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self._samples(reshaped_input, num_samples)
         assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
-        return self._output(_normalized_whole(tf.reduce_sum(assignment, axis=1)))
+        return self._output(tf.nn.l2_normalize(tf.reduce_sum(assignment, axis=1), axis=1, epsilon=1e-12))
 
 
 class NetFV(PoolingBaseModel):
     """NetFV [1, section 3.1; 3]: a Fisher vector, the gradients to the means and the variances of a Gaussian mixture.
 
-    With the soft assignment ``a = softmax(norm(x W))``, the centres c and the covariances ``s = covar_weights^2 + 1e-6``::
+    With the soft assignment ``a = softmax(norm(x W))``, the centres c and the covariances s, the squares of
+    covar_weights plus 1e-6::
 
         f1[d, k] = sum_n a[n, k] (x[n, d] - c[d, k]) / s[d, k]
         f2[d, k] = sum_n a[n, k] ((x[n, d] - c[d, k])^2 / s[d, k]^2 - 1)
 
-    Each ``f1[:, k]`` is l2-normalised, then f1 and f2 are flattened, d the slow index, each is l2-normalised as a whole,
-    and they are joined: P = 2 * D * K. That the clusters of f2, unlike those of f1, are not normalised one by one is as
-    in the original: its checkpoints and published results depend on it.
+    Each ``f1[:, k]`` is l2-normalised, then f1 and f2 are flattened, d the slow index, each is l2-normalised as a
+    whole, and they are joined: P = 2 * D * K. That the clusters of f2, unlike those of f1, are not normalised one by
+    one is as in the original: its checkpoints and published results depend on it.
 
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
@@ -302,26 +327,43 @@ class NetFV(PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self._samples(reshaped_input, num_samples)
         weights = self._cluster_weights("cluster_weights")
-        covariances = tf.square(self._cluster_weights("covar_weights", mean=1.0)) + 1e-6  # [D, K]
-        assignment = self._soft_assignment(samples, weights)  # [B, N, K]
+        inverse = 1 / (tf.square(self._cluster_weights("covar_weights", mean=1.0)) + 1e-6)  # 1 / s, [D, K]
+        mass, shares = self._mass_and_shares(self._soft_assignment(samples, weights))
         centers = self._centers()  # [1, D, K]
-        mass = tf.reduce_sum(assignment, axis=1, keepdims=True)  # [B, 1, K]
-        first = tf.matmul(samples.lists, assignment, transpose_a=True)  # [B, D, K]
-        second = tf.matmul(tf.square(samples.lists), assignment, transpose_a=True)  # [B, D, K]
-        fisher1 = (first - mass * centers) / covariances
-        fisher2 = (second - 2 * centers * first + mass * tf.square(centers)) / tf.square(covariances) - mass
-        fisher1 = _normalized_clusters(fisher1)
-        return self._output(tf.concat([_normalized_whole(fisher1), _normalized_whole(fisher2)], axis=1))
+        scaled = centers * inverse
+        means = tf.matmul(samples.lists, shares, transpose_a=True)  # [B, D, K]
+        squares = tf.matmul(tf.square(samples.lists), shares, transpose_a=True)  # [B, D, K]
+        first = (means + -centers) * inverse
+        second = squares * tf.square(inverse) + -(tf.square(scaled) + 1) - first * (2 * scaled)
+        first, second = self._l2_normalized(first, mass, each_cluster=True), self._l2_normalized(second, mass)
+        return self._output(tf.concat([first, second], axis=1))
 
 
-def _normalized_clusters(v):
-    """Each cluster's vector [B, :, K] l2-normalised."""
-    return tf.nn.l2_normalize(v, axis=1, epsilon=1e-12)
+def _projection_gradient(op, gradient):
+    """The gradients of ``y = matmul(v, W)`` to v and W, for a `gradient` [B, O], a v [B, P] and a W [P, O] with P >> B.
+
+    TensorFlow's own ``matmul(gradient, W, transpose_b=True)`` takes twice to four times as long as the same products
+    with W on the left, which is not transposed then. In blocks of rows of W they are a little faster still, and so is
+    W's gradient as a batch of one. The name, which a meta graph carries, finds this function in each process that
+    imports loupe; a tf.custom_gradient would be known only to the process that built the graph.
+    """
+    descriptor, weights = op.inputs
+    size, width = weights.shape.as_list()
+    blocks = math.gcd(size, 64)
+    by_block = tf.matmul(tf.reshape(weights, [blocks, -1, width]), tf.transpose(gradient)[tf.newaxis])  # [., ., B]
+    to_descriptor = tf.reshape(tf.transpose(by_block, [2, 0, 1]), [-1, size])
+    to_weights = tf.matmul(descriptor[tf.newaxis], gradient[tf.newaxis], transpose_a=True)[0]
+    return to_descriptor, to_weights
 
 
-def _normalized_whole(v):
-    """The whole descriptor [B, ...], flattened and l2-normalised. [B, P]"""
-    return tf.nn.l2_normalize(tf.reshape(v, [-1, v.shape[1:].num_elements()]), axis=1, epsilon=1e-12)
+try:
+    tf.RegisterGradient("LoupeProjection")(_projection_gradient)
+except KeyError:
+    pass  # The module was reloaded, and the first registration serves on.
+
+
+def _inverse_norm(squares):
+    return tf.rsqrt(tf.maximum(squares, 1e-12))
 
 
 def _variable(name, shape, stddev, mean=0.0):

@@ -1,4 +1,4 @@
-"""The one list of configurations that the checks run over: 4 methods, batch norm or biases, gated or plain, both modes."""
+"""The one list of configurations that the checks run over: methods, batch norm or biases, gated or plain, modes."""
 
 import collections
 import itertools
