@@ -58,7 +58,8 @@ DIGITS = {
     "batch_norm_decay": 0.9,
     "batch_size": 64,
     "learning_rate": 0.005,
-    "learning_rate_decay_examples": 20000,
+    # At the end the weights must rest, or the moving averages lag behind them: half of the seeds fell to a GAP of 0.9.
+    "learning_rate_decay_examples": 6000,
     "steps": 1000,
 }
 
