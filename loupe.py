@@ -348,6 +348,7 @@ def _projection_gradient(op, gradient):
     imports loupe; a tf.custom_gradient would be known only to the process that built the graph.
     """
     descriptor, weights = op.inputs
+    gradient = tf.convert_to_tensor(gradient)  # It is IndexedSlices where the output was gathered from.
     size, width = weights.shape.as_list()
     blocks = math.gcd(size, 64)
     by_block = tf.matmul(tf.reshape(weights, [blocks, -1, width]), tf.transpose(gradient)[tf.newaxis])  # [., ., B]
