@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from comparison import randomize
-from configurations import BATCH, FEATURES, METHODS, OUTPUTS, SAMPLES, Configuration, each_method
+from configurations import BATCH, CLUSTERS, FEATURES, METHODS, OUTPUTS, SAMPLES, Configuration, each_method
 from numpy_pooling import pool
 
 ARGUMENTS = ["feature_size", "max_samples", "cluster_size", "output_dim", "gating", "add_batch_norm", "is_training"]
 TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
 
+batch_norm_or_biases = pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
 each_class = pytest.mark.parametrize("method", ("PoolingBaseModel",) + METHODS)
 
 
@@ -24,16 +25,6 @@ class Child(loupe.NetVLAD):
     def __init__(self, *args, **kwargs):
         self.extra = kwargs.pop("extra", [])
         super().__init__(*args, **kwargs)
-
-
-class Grandchild(Child):
-    def forward(self, reshaped_input):
-        return 2 * super().forward(reshaped_input)
-
-
-class GreatGrandchild(Grandchild):
-    def forward(self, reshaped_input):
-        return 1 + super().forward(reshaped_input)
 
 
 class MeanPooling(loupe.PoolingBaseModel):
@@ -78,18 +69,34 @@ def test_forward_of_the_base_class():
         loupe.PoolingBaseModel(12, 7, 5, 6).forward(tf.zeros([7, 12]))
 
 
-@pytest.mark.parametrize(
-    "cls, factor, offset", [(Child, 1, 0), (Grandchild, 2, 0), (GreatGrandchild, 2, 1)], ids=["1", "2", "3"]
-)
-def test_subclasses_to_any_depth(cls, factor, offset, session, rng, lists):
-    layer = cls(FEATURES, SAMPLES, 5, OUTPUTS, extra=[1])
-    assert layer.extra == [1]
-    y = layer.forward(lists)
+@batch_norm_or_biases
+@each_method
+def test_subclasses_to_any_depth(method, add_batch_norm, session, rng, lists):
+    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+
+    class First(getattr(loupe, method)):
+        def forward(self, reshaped_input):
+            return 2 * super().forward(reshaped_input)
+
+    class Second(First):
+        """Adds nothing."""
+
+    class Third(Second):
+        def forward(self, reshaped_input):
+            return 1 + super().forward(reshaped_input)
+
+    outputs = []
+    for cls in (First, Second, Third):
+        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+            outputs.append(cls(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, add_batch_norm=add_batch_norm).forward(lists))
     values = randomize(session, rng)
-    np.testing.assert_allclose(session.run(y), offset + factor * pool(TRAINING, lists, values)[0], 2e-5, 5e-6)
+    once, same, plus_one = session.run(outputs)
+    np.testing.assert_allclose(once, 2 * pool(configuration, lists, values)[0], 2e-5, 5e-6)
+    np.testing.assert_array_equal(same, once)
+    np.testing.assert_array_equal(plus_one, 1 + once)
 
 
-@pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
+@batch_norm_or_biases
 def test_gating_of_own_layers(add_batch_norm, session, rng, lists):
     y = MeanPooling(FEATURES, SAMPLES, 1, None, add_batch_norm=add_batch_norm).forward(lists)
     assert y.shape.as_list() == [BATCH, FEATURES]
@@ -147,7 +154,7 @@ def test_pickle(method):
 
 
 def test_copies_of_subclasses_build_the_same(session, rng, lists):
-    layer = GreatGrandchild(FEATURES, SAMPLES, 5, OUTPUTS, extra=[1])
+    layer = Child(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, extra=[1])
     outputs = []
     for clone in (layer, copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert clone.extra == [1]
