@@ -54,7 +54,7 @@ def test_formulas(method, add_batch_norm, sizes, outputs, gating, is_training, s
 
         lists = rng.standard_normal([batch, samples, features]).astype(np.float32)
         with_zeros = lists * np.arange(batch)[:, None, None].astype(bool)
-        for given_lists in (lists, 1e3 * lists, 1e-4 * lists, with_zeros, 0 * lists):
+        for given_lists in (lists, 1e3 * lists, 1e-4 * lists, 1e-10 * lists, with_zeros, 0 * lists):
             came = session.run([y, gradients], {x: given_lists})
             inputs = dict(values, x=given_lists)
             check_outputs(statement, inputs, came[0], rng)
