@@ -1,0 +1,144 @@
+"""examples/youtube8m/README.md: its commands run one after the other, and its tables and flags are the programs'."""
+
+import importlib
+import pathlib
+import re
+import shlex
+
+import commandline
+import numpy as np
+import presets
+import pytest
+import shards
+import submission
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+README = (ROOT / "examples" / "youtube8m" / "README.md").read_text(encoding="utf-8")
+GOLDENS = ROOT / "tests" / "goldens" / "youtube8m"
+COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", README, re.M | re.S) for line in block.splitlines()]
+PROGRAMS = ["train", "evaluate", "predict", "ensemble", "compare", "prepare_digits"]
+
+# Of the golden model.
+SMALL = "--clusters 4 --hidden-size 8 --num-classes 20"
+
+
+def run(command, *changes):
+    """Runs a command of the README in this process; what `changes` say counts more."""
+    python, script, *arguments = shlex.split(command)
+    assert python == "python" and script.startswith("examples/youtube8m/")
+    program = importlib.import_module(pathlib.PurePosixPath(script).stem)
+    program.main(arguments + [argument for change in changes for argument in change.split()])
+
+
+def table(text, header):
+    """The cells of the Markdown table of the text whose first title is `header`."""
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {header} |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return [rows[0]] + rows[2:]
+
+
+def write_videos(directory, rng):
+    directory.mkdir()
+    for split, labels in [("train", [3, 19]), ("validate", [3]), ("test", None)]:
+        videos = []
+        for number in range(6):
+            features = {"rgb": rng.randint(0, 256, [20, 1024]), "audio": rng.randint(0, 256, [20, 128])}
+            features = {name: values.astype(np.uint8) for name, values in features.items()}
+            videos.append(shards.example(b"%s%d" % (split.encode("ascii"), number), features, labels))
+        shards.write(str(directory / (split + "00.tfrecord")), videos)
+
+
+def test_commands_on_the_digits(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    install, *commands = COMMANDS[: next(n for n, command in enumerate(COMMANDS) if "--data" in command)]
+    assert install == 'python -m pip install -e ".[examples]"'
+    first, evaluation, *others, comparison = commands
+    run(first, "--seed 1")
+    run(evaluation)
+    output = capsys.readouterr().out
+    assert re.search(r"checkpoints.gated-netvlad.model\.ckpt-1000: GAP 0\.9[789]", output)
+    for command in others:
+        run(command, *["--steps 2"] if "train.py" in command else [])
+    written = {path.stem: list(submission.read(str(path))) for path in map(pathlib.Path, tmp_path.glob("*.csv"))}
+    assert sorted(written) == ["ensemble", "gated-netvlad", "netfv"]
+    assert {len(rows) for rows in written.values()} == {257}
+    capsys.readouterr()
+    # The former has been trained further already.
+    run(comparison, "--presets gated-netvlad,mean --steps 300")
+    output = capsys.readouterr().out
+    rows = table(output, "model")
+    assert rows[0] == table(README, "model")[0]
+    gaps = {row[0]: float(row[1]) for row in rows[1:]}
+    assert list(gaps) == ["gated-netvlad", "mean"]
+    assert gaps["gated-netvlad"] >= 0.97 and gaps["mean"] < 0.9
+
+
+def test_commands_on_records_of_the_real_sizes(tmp_path, capsys, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    write_videos(tmp_path / "data", rng)
+    training, evaluation, prediction, released = [command for command in COMMANDS if "--data" in command]
+    run(training, SMALL, "--steps 2 --batch-size 3 --iterations 10")
+    run(evaluation)
+    run(prediction)
+    assert [row[0] for row in submission.read("submission.csv")] == [f"test{number}" for number in range(6)]
+    # The golden model in place of the released one.
+    run(released, SMALL, "--checkpoint " + str(GOLDENS / "gated_netvlad" / "model.ckpt"))
+    assert len(list(submission.read("released.csv"))) == 6
+
+
+def test_all_commands_are_run():
+    assert len(COMMANDS) == README.count("python examples/youtube8m/") + README.count("python -m pip")
+    assert len(COMMANDS) == 12
+
+
+def test_published_table_is_that_of_the_presets():
+    rows = table(README, "preset")
+    assert [row[0].strip("`") for row in rows[1:]] == list(presets.PRESETS)
+    for row in rows[1:]:
+        preset = dict(presets.PUBLISHED, **presets.PRESETS[row[0].strip("`")])
+        assert row[2] == ("" if preset["pooling"] == "mean" else str(preset["clusters"]))
+        assert row[3:5] == ["yes" if preset[name] else "no" for name in ("gating", "probability_gating")]
+        assert float(row[5]) == preset["moe_l2"]
+        assert int(row[6].replace(",", "")) == preset["steps"]
+
+
+def test_digits_table_has_all_models():
+    header, *rows = table(README, "model")
+    assert [row[0] for row in rows] == list(presets.PRESETS)
+    gaps = {row[0]: float(row[header.index("GAP")]) for row in rows}
+    assert gaps["gated-netvlad"] >= 0.97 and gaps["mean"] < 0.9
+
+
+def test_flags_exist(capsys):
+    known = set()
+    for name in PROGRAMS:
+        with pytest.raises(SystemExit, match="0"):
+            importlib.import_module(name).main(["--help"])
+        known.update(re.findall(r"--[a-z][a-z0-9-]+", capsys.readouterr().out))
+    named = set(re.findall(r"(?<!\S)`?(--[a-z][a-z-]+)", README))
+    assert len(named) > 10 and named <= known
+
+
+@pytest.mark.parametrize(
+    "arguments, cause",
+    [
+        (["--presets", "netfv,best"], "argument --presets: expected some of gated-netvlad"),
+        (["--presets", "netfv,netfv"], "argument --presets: expected different names"),
+        (["--steps", "0"], "argument --steps: expected a positive integer, came 0"),
+    ],
+)
+def test_bad_arguments_of_compare_are_named(tmp_path, monkeypatch, capsys, arguments, cause):
+    monkeypatch.chdir(tmp_path)
+    compare = importlib.import_module("compare")
+    monkeypatch.setattr("sys.argv", ["compare.py"] + arguments)
+    with pytest.raises(SystemExit) as exit:
+        commandline.run(compare.main)
+    assert exit.value.code == 2
+    output, error = capsys.readouterr()
+    assert cause in error and error.count("\n") == 1 and not output
+    assert not list(tmp_path.iterdir())
