@@ -71,9 +71,9 @@ class Metrics:
         order = np.argsort(classes, kind="stable")
         ends = np.cumsum(np.bincount(classes, minlength=self.num_classes))
         parts = np.split(order, ends[:-1])
-        return np.array([
-            _average_precision(scores[part], is_true[part], num_true) for part, num_true in zip(parts, self._num_true)
-        ])
+        return np.array(
+            [_average_precision(scores[part], is_true[part], num_true) for part, num_true in zip(parts, self._num_true)]
+        )
 
     def gap(self):
         """Global average precision: of all kept predictions in one ranking."""

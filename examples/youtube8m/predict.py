@@ -14,7 +14,9 @@ from tqdm import tqdm
 def main(argv=None):
     parser = inference.parser(__doc__, "test")
     parser.add_argument("--output", default="predictions.csv", metavar="FILE", help="the submission file to write")
-    parser.add_argument("--top", type=commandline.positive, default=TOP_K, metavar="N", help="how many classes a video gets")
+    parser.add_argument(
+        "--top", type=commandline.positive, default=TOP_K, metavar="N", help="how many classes a video gets"
+    )
     settings = presets.settle(parser.parse_args(argv), "test", saved=True)
     model = inference.Inference(settings, settings.checkpoint)
     count = 0

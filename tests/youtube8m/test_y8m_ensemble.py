@@ -88,11 +88,11 @@ def test_written_confidences_are_read_back_exactly(tmp_path, rng):
     path, confidences = str(tmp_path / "file.csv"), (rng.rand(50) ** 9).astype(np.float32)
     with submission.writer(path) as write:
         write("a", range(50), confidences)
-        write("b,\"c\"", [], [])
+        write('b,"c"', [], [])
     (video, classes, read), other = submission.read(path)
     assert video == "a" and classes == list(range(50))
     np.testing.assert_array_equal(np.float32(read), confidences)
-    assert other == ("b,\"c\"", [], [])
+    assert other == ('b,"c"', [], [])
 
 
 def test_a_failure_leaves_an_older_file_alone(files, tmp_path):

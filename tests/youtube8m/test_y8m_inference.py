@@ -17,7 +17,6 @@ import metrics
 import models
 import numpy as np
 import predict
-import prepare_digits
 import presets
 import pytest
 import records
@@ -179,13 +178,18 @@ def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
 
 def test_a_checkpoint_that_went_is_passed_over(work, capsys, monkeypatch):
     gone = str(work / "model.ckpt-3")
-    monkeypatch.setattr(
-        tf.train, "checkpoints_iterator", lambda *_, **__: iter([gone, str(work / "model.ckpt-7")])
-    )
+    monkeypatch.setattr(tf.train, "checkpoints_iterator", lambda *_, **__: iter([gone, str(work / "model.ckpt-7")]))
     evaluate.main(["--checkpoint", ".", "--continuous"])
     output, error = capsys.readouterr()
     assert "model.ckpt-7: GAP" in output and output.count("\n") == 1
     assert f"warning: {gone}: is gone; waiting for the next" in error
+
+
+@pytest.mark.parametrize("preset", ["gated-netrvlad", "gated-netfv", "soft-dbow", "mean"])
+def test_other_presets_predict_digits_of_different_lengths(tmp_path, monkeypatch, preset):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path, preset=preset)
+    assert len(predicted()) == 257
 
 
 def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
