@@ -154,11 +154,18 @@ class PoolingBaseModel:
         """a = softmax(norm(x W)) over clusters, zero for padding. [B, N, K]"""
         # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
         activation = tf.matmul(samples.rows, weights)  # [T, K]
-        assignment = tf.nn.softmax(self._norm(activation, "cluster", 1 / math.sqrt(self.feature_size)))
+        stddev = 1 / math.sqrt(self.feature_size)
         if samples.places is None:
+            assignment = tf.nn.softmax(self._norm(activation, "cluster", stddev))
             return tf.reshape(assignment, [-1, self.max_samples, self.cluster_size])
+        if self.is_training is not False:
+            # Of no samples at all, the statistics are NaN, and so would be the moving averages for ever: take one zero.
+            count = tf.shape(activation)[0]
+            zero = tf.zeros([tf.maximum(1 - count, 0), self.cluster_size])
+            activation = tf.concat([activation, zero], axis=0)
+        assignment = tf.nn.softmax(self._norm(activation, "cluster", stddev))
         shape = tf.concat([tf.shape(samples.lists)[:2], [self.cluster_size]], axis=0)
-        return tf.scatter_nd(samples.places, assignment, tf.cast(shape, tf.int64))
+        return tf.scatter_nd(samples.places, assignment[: tf.shape(samples.places)[0]], tf.cast(shape, tf.int64))
 
     @staticmethod
     def _mass_and_shares(assignment):
