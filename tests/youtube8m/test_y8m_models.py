@@ -1,0 +1,139 @@
+"""The models against what the published program gave, and their own promises."""
+
+import argparse
+import json
+import pathlib
+
+import checkpoints
+import commandline
+import models
+import numpy as np
+import presets
+import pytest
+import tensorflow.compat.v1 as tf
+
+GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m"
+with open(str(GOLDENS / "models.json")) as file:
+    MODELS = json.load(file)
+POOLINGS = {
+    "gated_netfv": "netfv",
+    "gated_netrvlad": "netrvlad",
+    "gated_netvlad": "netvlad",
+    "netvlad_relu": "netvlad",
+    "soft_dbow": "soft-dbow",
+}
+SMALL = {"feature_names": ("rgb", "audio"), "feature_sizes": (6, 4), "num_classes": 5, "clusters": 8, "hidden_size": 3}
+each_model = pytest.mark.parametrize("name", sorted(MODELS))
+each_mode = pytest.mark.parametrize("mode", ["infer", "train"])
+
+
+def golden_settings(name):
+    flags = MODELS[name]["flags"]
+    prefix = next(key for key in flags if key.endswith("_cluster_size")).split("_")[0]
+    return argparse.Namespace(
+        feature_names=("rgb", "audio"),
+        feature_sizes=(1024, 128),
+        num_classes=20,
+        pooling=POOLINGS[name],
+        clusters=flags[prefix + "_cluster_size"],
+        hidden_size=flags[prefix + "_hidden_size"],
+        relu=flags[prefix + "_relu"],
+        gating=flags["gating"],
+        probability_gating=flags["moe_prob_gating"],
+        mixtures=2,
+        moe_l2=flags["moe_l2"],
+        batch_norm_decay=0.999,
+    )
+
+
+def preset_settings(preset, **values):
+    return argparse.Namespace(**dict(presets.PUBLISHED, **dict(presets.PRESETS[preset], **values)))
+
+
+@each_model
+@each_mode
+@pytest.mark.parametrize("padding", [None, 4])
+def test_golden(name, mode, padding, session):
+    golden = np.load(str(GOLDENS / (name + ".npz")))
+    frames, num_frames = golden["input"], None
+    if padding is not None:
+        num_frames = np.full(frames.shape[0], frames.shape[1], np.int32)
+        frames = np.pad(frames, [(0, 0), (0, padding), (0, 0)], mode="edge")
+    model = models.build(tf.constant(frames), num_frames, golden_settings(name), mode == "train", golden["labels"])
+    checkpoints.restore(session, str(GOLDENS / name / "model.ckpt"))
+    predictions, loss, regularization = session.run(model)
+    # Achievable are 5e-7, 3e-7 and 2e-7.
+    assert np.abs(predictions - golden["predictions_" + mode]).max() < 1.5e-6
+    np.testing.assert_allclose(loss, golden["loss_" + mode], rtol=9e-7)
+    np.testing.assert_allclose(regularization, golden["regularization_" + mode], rtol=6e-7)
+
+
+@each_model
+def test_variables_are_the_published_ones(name):
+    models.build(tf.zeros([5, 12, 1152]), None, golden_settings(name), is_training=True)
+    came = [{"name": variable.op.name, "shape": variable.shape.as_list()} for variable in tf.global_variables()]
+    assert came == MODELS[name]["variables"]
+    assert [variable.op.name for variable in tf.trainable_variables()] == MODELS[name]["trainable"]
+
+
+@pytest.mark.parametrize("preset", sorted(presets.PRESETS))
+def test_padding_changes_nothing(preset, session, rng):
+    settings = preset_settings(preset, **SMALL)
+    lists = rng.standard_normal((4, 7, 10)).astype(np.float32)
+    lengths = np.array([7, 1, 3, 5], np.int32)
+    frames = tf.placeholder(tf.float32, [4, 7, 10])
+    built = models.build(frames, tf.constant(lengths), settings, is_training=True, labels=np.eye(4, 5) > 0)
+    session.run(tf.global_variables_initializer())
+    is_real = np.arange(7)[:, np.newaxis] < lengths[:, np.newaxis, np.newaxis]
+    outputs = [session.run(built, {frames: np.where(is_real, lists, filler)}) for filler in (0, 1e3)]
+    for one, other in zip(*outputs):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("preset", sorted(presets.PRESETS))
+@pytest.mark.parametrize("names, sizes", [(("rgb",), (6,)), (("rgb", "audio", "flow"), (6, 4, 3))])
+def test_any_list_of_features(preset, names, sizes, session):
+    settings = preset_settings(preset, **dict(SMALL, feature_names=names, feature_sizes=sizes))
+    model = models.build(tf.ones([2, 3, sum(sizes)]), None, settings, is_training=False)
+    assert model.loss is None
+    session.run(tf.global_variables_initializer())
+    assert session.run(model.predictions).shape == (2, 5)
+
+
+def test_published_size():
+    settings = preset_settings("gated-netvlad")
+    models.build(tf.zeros([80, 300, 1152]), None, settings, is_training=True)
+    shapes = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
+    assert shapes["video_VLAD/cluster_weights"] == [1024, 256]
+    assert shapes["audio_VLAD/cluster_weights2"] == [1, 128, 128]
+    assert shapes["hidden1_weights"] == [1024 * 256 + 128 * 128, 1024]
+    assert shapes["gates/weights"] == [1024, 3862 * 3]
+    assert shapes["gating_prob_weights"] == [3862, 3862]
+
+
+def test_initial_values(session):
+    settings = preset_settings("soft-dbow", **dict(SMALL, clusters=64, hidden_size=500))
+    models.build(tf.zeros([2, 3, 10]), None, settings, is_training=True)
+    session.run(tf.global_variables_initializer())
+    values = {variable.op.name: session.run(variable) for variable in tf.global_variables()}
+    np.testing.assert_allclose(values["hidden1_weights"].std(), 1 / 8, rtol=0.05)
+    np.testing.assert_allclose(values["hidden1_biases"].std(), 0.01, rtol=0.2)
+    np.testing.assert_allclose(values["gates/weights"].std(), (2 / (500 + 15)) ** 0.5, rtol=0.05)
+    assert not values["experts/biases"].any()
+
+
+def test_too_few_clusters():
+    with pytest.raises(commandline.UserError, match="--clusters: expected at least 8, for feature audio, came 7"):
+        models.build(tf.zeros([2, 3, 10]), None, preset_settings("soft-dbow", **dict(SMALL, clusters=7)), True)
+
+
+@pytest.mark.parametrize("name, other", [("gated_netvlad", "gated_netfv"), ("netvlad_relu", "gated_netvlad")])
+def test_checkpoint_of_another_architecture(name, other, session):
+    models.build(tf.zeros([5, 12, 1152]), None, golden_settings(name), is_training=True)
+    with pytest.raises(commandline.UserError) as error:
+        checkpoints.restore(session, str(GOLDENS / other / "model.ckpt"))
+    message = str(error.value)
+    assert message.startswith(str(GOLDENS / other / "model.ckpt") + ": of another architecture: ")
+    theirs = {variable["name"]: variable["shape"] for variable in MODELS[other]["variables"]}
+    for variable in MODELS[name]["variables"]:
+        assert (f"{variable['name']} " in message) == (theirs.get(variable["name"]) != variable["shape"])

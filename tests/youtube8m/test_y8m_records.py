@@ -1,0 +1,284 @@
+"""Records: what is written comes back; frames are sampled; bad files are named."""
+
+import argparse
+
+import commandline
+import numpy as np
+import prepare_digits
+import presets
+import pytest
+import records
+import shards
+import tensorflow.compat.v1 as tf
+
+SIZES = {"rgb": 5, "audio": 3}
+
+
+def settings(*data, **values):
+    result = argparse.Namespace(**presets.PUBLISHED)
+    result.data, result.readers, result.skip_corrupt = [str(name) for name in data], 2, False
+    result.feature_sizes, result.num_classes, result.max_frames = tuple(SIZES.values()), 7, 6
+    result.frame_sampling, result.batch_size = "all", 3
+    vars(result).update(values)
+    return result
+
+
+def batches(chosen, training=False, seed=0, limit=None):
+    """The dataset's batches, a list of dicts of arrays."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        iterator = tf.data.make_initializable_iterator(records.dataset(chosen, training, seed))
+        following = iterator.get_next()
+        session.run(iterator.initializer)
+        result = []
+        while limit is None or len(result) < limit:
+            try:
+                result.append(session.run(following))
+            except tf.errors.OutOfRangeError:
+                break
+        return result
+
+
+def joined(parts):
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def problem(chosen, **arguments):
+    """What reading the records complains of."""
+    with pytest.raises((commandline.UserError, tf.errors.InvalidArgumentError)) as error:
+        batches(chosen, **arguments)
+    return commandline.problem_of(error.value)
+
+
+def frames(rng, count, **sizes):
+    return {name: rng.randint(0, 256, (count, size)).astype(np.uint8) for name, size in dict(SIZES, **sizes).items()}
+
+
+def dequantised(features):
+    return np.concatenate(list(features.values()), axis=1) * (4.0 / 255) + 4 / 512 - 2
+
+
+@pytest.mark.parametrize("key", ["id", "video_id"])
+def test_round_trip(tmp_path, rng, key):
+    written = [frames(rng, count) for count in (4, 6, 9, 1)]
+    labels = [[0], [6, 2], None, []]
+    path = tmp_path / "a.tfrecord"
+    shards.write(
+        str(path),
+        [shards.example(b"video%d" % n, features, labels[n], key) for n, features in enumerate(written)],
+    )
+    parts = batches(settings(path))
+    assert [len(part["id"]) for part in parts] == [3, 1]
+    read = joined(parts)
+    assert list(read["id"]) == [b"video0", b"video1", b"video2", b"video3"]
+    assert list(read["num_frames"]) == [4, 6, 6, 1]
+    assert read["frames"].dtype == np.float32 and read["frames"].shape == (4, 6, 8)
+    for came, count, features in zip(read["frames"], read["num_frames"], written):
+        np.testing.assert_allclose(came[:count], dequantised(features)[:6], atol=3e-7)
+        assert not came[count:].any()
+    expected = np.zeros((4, 7), bool)
+    expected[0, 0] = expected[1, 6] = expected[1, 2] = True
+    np.testing.assert_array_equal(read["labels"], expected)
+
+
+def test_one_feature_in_any_order(tmp_path, rng):
+    features = frames(rng, 2)
+    shards.write(str(tmp_path / "a"), [shards.example(b"v", features, [1])])
+    (only,) = batches(settings(tmp_path / "a", feature_names=("audio",), feature_sizes=(3,)))
+    np.testing.assert_allclose(only["frames"][0, :2], dequantised({"audio": features["audio"]}), atol=3e-7)
+    (turned,) = batches(settings(tmp_path / "a", feature_names=("audio", "rgb"), feature_sizes=(3, 5)))
+    turned_features = {"audio": features["audio"], "rgb": features["rgb"]}
+    np.testing.assert_allclose(turned["frames"][0, :2], dequantised(turned_features), atol=3e-7)
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Files of 40 videos, of 1 to 10 frames, each byte of which is the number of the frame."""
+    names = []
+    for shard in range(4):
+        names.append(str(tmp_path / f"numbered{shard}"))
+        examples = []
+        for number in range(shard * 10, shard * 10 + 10):
+            count = number % 10 + 1
+            places = np.arange(count, dtype=np.uint8)[:, np.newaxis]
+            features = {name: np.repeat(places, size, axis=1) for name, size in SIZES.items()}
+            examples.append(shards.example(b"%d" % number, features, [number % 7]))
+        shards.write(names[-1], examples)
+    return names
+
+
+def places(batch):
+    """The numbers of the frames in a batch of `numbered`, [B, F]; 0.5 above 127 for padding."""
+    return (batch["frames"][:, :, 0] - 4 / 512 + 2) * 255 / 4
+
+
+def test_random_frames(numbered):
+    read = joined(batches(settings(*numbered, frame_sampling="random", iterations=50, max_frames=8)))
+    drawn = np.round(places(read)).astype(int)
+    assert drawn.shape == (40, 50) and set(read["num_frames"]) == {50}
+    for video, of_video in zip(read["id"], drawn):
+        # Each real frame within max_frames is among 50 draws, but for one in 800, and no other is.
+        length = min(int(video) % 10 + 1, 8)
+        assert of_video.max() < length and len(set(of_video)) >= length - 1
+        assert length == 1 or list(of_video) != sorted(of_video)
+
+
+def test_random_run(numbered):
+    read = joined(batches(settings(*numbered, frame_sampling="run", iterations=4, max_frames=9)))
+    starts = set()
+    for video, of_video, count in zip(read["id"], places(read), read["num_frames"]):
+        length = min(int(video) % 10 + 1, 9)
+        assert count == min(length, 4)
+        run = np.round(of_video[:count]).astype(int)
+        np.testing.assert_array_equal(run, run[0] + np.arange(count))
+        assert 0 <= run[0] <= length - count
+        starts.add(run[0])
+    assert starts == set(range(6))
+
+
+def test_sampling_repeats_with_its_seed_alone(numbered):
+    chosen = settings(*numbered, frame_sampling="random", iterations=5)
+    first, again, other = [joined(batches(chosen, seed=seed))["frames"] for seed in (3, 3, 4)]
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_training_shuffles_and_repeats(numbered):
+    chosen = settings(*numbered, shuffle_buffer=25, batch_size=16)
+    parts = batches(chosen, training=True, limit=25)
+    assert {len(part["id"]) for part in parts} == {16}
+    ids = list(joined(parts)["id"])
+    counts = np.unique(ids, return_counts=True)[1]
+    assert len(counts) == 40 and counts.min() >= 8  # of 10 passes, the last ones not over
+    assert ids[:40] != sorted(ids[:40], key=int) and ids[:40] != ids[40:80]
+    assert ids != list(joined(batches(chosen, training=True, seed=1, limit=25))["id"])
+
+
+@pytest.fixture
+def good(tmp_path, rng):
+    path = tmp_path / "good"
+    shards.write(str(path), [shards.example(b"g%d" % n, frames(rng, 4), [1]) for n in range(5)])
+    return path
+
+
+BAD_VIDEOS = {
+    "a missing feature": ({"audio": None}, [1], "expected a feature audio (--feature-names), came rgb"),
+    "a feature of another size": (
+        {"rgb": (3, 4)}, [1], "expected 5 bytes a frame of feature rgb (--feature-sizes), came 4"
+    ),
+    "a label too large": ({}, [1, 7], "expected labels from 0 to 6 (--num-classes), came 7"),
+    "a negative label": ({}, [-1], "expected labels from 0 to 6 (--num-classes), came -1"),
+    "different frame counts": (
+        {"audio": (2, 3)}, [1], "expected as many frames of each feature, came 3 of rgb, 2 of audio"
+    ),
+    "no frames": ({"rgb": (0, 5), "audio": (0, 3)}, [1], "expected frames, came none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(BAD_VIDEOS))
+@pytest.mark.parametrize("skip_corrupt", [False, True])
+def test_bad_video(tmp_path, good, kind, skip_corrupt):
+    changes, labels, cause = BAD_VIDEOS[kind]
+    shapes = dict({"rgb": (3, 5), "audio": (3, 3)}, **changes)
+    features = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items() if shape is not None}
+    path = tmp_path / "bad"
+    shards.write(str(path), [good_example(), shards.example(b"v", features, labels)])
+    assert problem(settings(good, path, skip_corrupt=skip_corrupt)) == f"{path}: video v: {cause}"
+
+
+def good_example():
+    return shards.example(b"g", {name: np.zeros((2, size), np.uint8) for name, size in SIZES.items()}, [1])
+
+
+def test_no_id(tmp_path):
+    example = shards.example(b"v", {"rgb": np.zeros((1, 5), np.uint8), "audio": np.zeros((1, 3), np.uint8)}, [1], "key")
+    shards.write(str(tmp_path / "bad"), [example])
+    cause = "expected its name as id or video_id, came neither"
+    assert problem(settings(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video ?: {cause}"
+
+
+def test_video_level_record(tmp_path):
+    example = tf.train.Example()
+    example.features.feature["video_id"].bytes_list.value.append(b"v")
+    example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 5)
+    shards.write(str(tmp_path / "bad"), [example.SerializeToString()])
+    cause = "expected a feature rgb (--feature-names), came none"
+    assert problem(settings(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video v: {cause}"
+
+
+def damaged(data, kind):
+    """The bytes of a shard of five videos of the same size, damaged, and how many bytes of its records are left."""
+    size = len(data) // 5
+    return {
+        "truncated": (data[:-7], 4 * size),
+        "truncated in a length": (data[: 3 * size + 5], 3 * size),
+        "corrupt": (data[: size + 40] + bytes([data[size + 40] ^ 1]) + data[size + 41 :], size),
+        "empty": (b"", 0),
+        "of other content": (b"<html>not found</html>", 0),
+    }[kind]
+
+
+DAMAGES = ["truncated", "truncated in a length", "corrupt", "empty", "of other content"]
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_shard(tmp_path, good, capsys, kind):
+    path = tmp_path / "sch\u00e4dlich"
+    data, left = damaged(good.read_bytes(), kind)
+    path.write_bytes(data)
+    cause = f"{path}: corrupt or truncated: records were read of {left} bytes out of {len(data)}"
+    assert problem(settings(good, path)) == cause
+    read = joined(batches(settings(good, path, skip_corrupt=True)))
+    assert len(read["id"]) == 5 + left // (len(good.read_bytes()) // 5)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].endswith(f"{cause}; skipped the rest, 1 such so far")
+
+
+def test_content_that_is_no_example(tmp_path, good):
+    shards.write(str(tmp_path / "bad"), [b"anything"])
+    assert "bad: corrupt or truncated: records were read of 0 bytes" in problem(settings(good, tmp_path / "bad"))
+
+
+def test_training_on_damaged_shards_alone_ends(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"damaged")
+    chosen = settings(tmp_path / "[ab]", skip_corrupt=True, shuffle_buffer=5)
+    assert "corrupt or truncated" in problem(chosen, training=True)
+    assert "2 such so far" in capsys.readouterr().err
+
+
+def test_no_files_match(tmp_path, good):
+    for pattern in (tmp_path / "none*", tmp_path / "none" / "*"):
+        assert problem(settings(good, pattern)) == f"{pattern}: no files match"
+
+
+def test_check_finds_wrong_flags(good, capsys):
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        records.check(settings(good, feature_sizes=(6, 3)))
+    assert commandline.problem_of(error.value).endswith("feature rgb (--feature-sizes), came 5")
+    records.check(settings(good))
+
+
+def test_digits(tmp_path):
+    directory = str(tmp_path / "digits")
+    files = prepare_digits.prepare(directory)
+    assert not [path for path in (tmp_path / "digits").iterdir() if path.suffix != ".tfrecord"]
+    chosen = {split: settings(*names, **dict(presets.DIGITS, batch_size=500)) for split, names in files.items()}
+    read = {split: joined(batches(chosen[split])) for split in files}
+    ids = np.concatenate([read[split]["id"] for split in read])
+    assert len(ids) == len(set(ids)) == 1797
+    assert not read["test"]["labels"].any()
+    for split in ("train", "validate"):
+        assert (read[split]["labels"].sum(axis=1) == 1).all() and read[split]["labels"].any(axis=0).all()
+    assert len(set(read["train"]["num_frames"])) > 5
+    for part in read.values():
+        # Blank patches are left out, and the profiles are the sums of the patch.
+        levels = np.round((part["frames"] - 4 / 512 + 2) * 255 / 4)
+        is_real = np.arange(36) < part["num_frames"][:, np.newaxis]
+        assert (levels[is_real][:, :9].max(axis=1) > 0).all()
+        patches = levels[is_real][:, :9].reshape(-1, 3, 3) / 255 * 16
+        profiles = levels[is_real][:, 9:] / 255 * 48
+        expected = np.concatenate([patches.sum(axis=2), patches.sum(axis=1)], axis=1)
+        np.testing.assert_allclose(profiles, expected, atol=0.2)
+    before = (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns
+    prepare_digits.prepare(directory)
+    assert (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns == before
