@@ -9,6 +9,7 @@ Worker 0 is the chief, unless there is a job `chief` (or `master`).
 
 import json
 import os
+import time
 
 import tensorflow.compat.v1 as tf
 from commandline import UserError
@@ -59,19 +60,28 @@ class Cluster:
         )
         self.device = f"/job:{job}/task:{index}"
 
-    def start(self):
+    def config(self):
+        """A configuration for sessions, which wait for the parameter servers but not for the other workers."""
+        return tf.ConfigProto(device_filters=[self.device] if self.is_ps else ["/job:ps", self.device])
+
+    def start(self, config=None):
         """Starts TensorFlow's server of this process, and returns its target for sessions."""
-        # Without a filter, a session would wait for all the other workers.
-        config = tf.ConfigProto(device_filters=["/job:ps", self.device])
-        self.server = tf.train.Server(self.spec, self.job, self.index, config=config)
+        self.server = tf.train.Server(self.spec, self.job, self.index, config=config or self.config())
         return self.server.target
+
+    def wait_for_chief(self):
+        """Waits until the variables of the default graph are initialised. MonitoredTrainingSession would look only
+        every 30 seconds."""
+        missing = tf.report_uninitialized_variables(tf.global_variables())
+        with tf.Session(self.server.target, config=self.config()) as session:
+            while session.run(missing).size:
+                time.sleep(0.5)
 
     def serve(self):
         """Serves variables until all workers have called `leave`."""
         with tf.Graph().as_default():
             left = self._left(self.index).dequeue()
-            config = tf.ConfigProto(device_filters=[self.device])
-            with tf.Session(self.start(), config=config) as session:
+            with tf.Session(self.start(), config=self.config()) as session:
                 for _ in range(self.num_workers):
                     session.run(left)
 
@@ -79,7 +89,7 @@ class Cluster:
         """Tells the parameter servers that this worker needs them no more."""
         with tf.Graph().as_default():
             tell = [self._left(index).enqueue(True) for index in range(self.num_ps)]
-            with tf.Session(self.server.target, config=tf.ConfigProto(device_filters=["/job:ps", self.device])) as session:
+            with tf.Session(self.server.target, config=self.config()) as session:
                 session.run(tell)
 
     def _left(self, index):

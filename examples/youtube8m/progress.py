@@ -45,8 +45,8 @@ class Progress(tf.train.SessionRunHook):
 
     def after_run(self, run_context, run_values):
         values = run_values.results
-        step = int(values["steps"])  # of all workers
-        self._bar.update(step - self._bar.n)
+        step = int(values["steps"])  # of all workers, which may go one step too far
+        self._bar.update(min(step, self._settings.steps) - self._bar.n)
         if "loss" not in values:
             return
         now = time.time()

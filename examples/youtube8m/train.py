@@ -67,28 +67,39 @@ def train(settings, process=None):
     is_chief = process is None or process.is_chief
     with tf.Graph().as_default():
         tf.set_random_seed(settings.seed)
-        # Each worker reads all files, in an order of its own.
-        seed = random.randrange(2**31) if settings.seed is None else settings.seed + (process.index if process else 0)
-        built = training.build(records.dataset(settings, training=True, seed=seed), settings, process)
+        built = training.build(_batch(settings, process), settings, process)
         latest = tf.train.latest_checkpoint(settings.checkpoint)
         if latest is not None:
             checkpoints.compare(latest, tf.global_variables())
         if is_chief:
             checkpoints.save_settings(settings.checkpoint, presets.kept(settings))
-        target = process.start() if process else ""
+        target = process.start(training.config(settings, process)) if process else ""
+        if not is_chief:
+            process.wait_for_chief()
         if _step_of(latest) < settings.steps:
-            _run(built, settings, target, is_chief)
+            _run(built, settings, target, process)
         if process:
             process.leave()
     if is_chief:
         print(f"{tf.train.latest_checkpoint(settings.checkpoint)}: trained {settings.steps} steps")
 
 
+def _batch(settings, process):
+    """The next batch, read by the process itself."""
+    # Each worker reads all files, in an order of its own.
+    seed = random.randrange(2**31) if settings.seed is None else settings.seed + (process.index if process else 0)
+    with tf.device(f"{process.device if process else ''}/cpu:0"):
+        iterator = tf.data.make_initializable_iterator(records.dataset(settings, training=True, seed=seed))
+        tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
+        return iterator.get_next()
+
+
 def _step_of(checkpoint):
     return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
 
 
-def _run(built, settings, target, is_chief):
+def _run(built, settings, target, process):
+    is_chief = process is None or process.is_chief
     directory = settings.checkpoint if is_chief else None
     with progress.Progress(built, settings, directory) as shown, tf.train.MonitoredTrainingSession(
         master=target,
@@ -100,7 +111,7 @@ def _run(built, settings, target, is_chief):
         save_summaries_steps=None,
         save_summaries_secs=None,
         log_step_count_steps=None,
-        config=training.config(settings),
+        config=training.config(settings, process),
     ) as session:
         while not session.should_stop():
             session.run(built.step)

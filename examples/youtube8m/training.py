@@ -13,20 +13,23 @@ def count_gpus():
     return len(tf.config.experimental.list_physical_devices("GPU"))
 
 
-def config(settings):
+def config(settings, cluster=None):
     """The configuration of sessions that have devices for the towers: GPUs, or else as many virtual CPUs."""
-    count = {} if count_gpus() else {"CPU": settings.towers}
-    return tf.ConfigProto(allow_soft_placement=True, device_count=count)
+    result = cluster.config() if cluster else tf.ConfigProto()
+    result.allow_soft_placement = True
+    if not count_gpus():
+        result.device_count["CPU"] = settings.towers
+    return result
 
 
-def build(dataset, settings, cluster=None):
+def build(batch, settings, cluster=None):
     """Builds a step of training in the default graph.
 
     Each of `settings.towers` devices takes its part of the batch. Their gradients are averaged, each variable's is
     clipped to the norm `settings.clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower.
 
     Args:
-      dataset: what `records.dataset` gives for training.
+      batch: the next batch of `records.dataset`, a dict of tensors.
       settings: the values of the flags of train.py.
       cluster: a `cluster.Cluster`, whose parameter servers hold the variables, hidden1_weights in parts. Default None.
 
@@ -41,9 +44,6 @@ def build(dataset, settings, cluster=None):
         raise UserError(f"--batch-size: expected a multiple of --towers = {towers}, came {settings.batch_size}")
     prefix = cluster.device if cluster else ""
     with tf.device(prefix + "/cpu:0"):
-        iterator = tf.data.make_initializable_iterator(dataset)
-        tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
-        batch = iterator.get_next()
         parts = {name: tf.split(value, towers) for name, value in batch.items()}
     kind = "gpu" if count_gpus() else "cpu"
     devices = [_placement(f"{prefix}/{kind}:{number}", towers, cluster) for number in range(towers)]
