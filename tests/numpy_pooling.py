@@ -5,7 +5,7 @@ import numpy as np
 # B lists of N samples of D features, K clusters, as b, n, d and k.
 
 
-def pool(configuration, lists, values, with_projection=True):
+def pool(configuration, lists, values, with_projection=True, num_samples=None):
     """What a layer computes.
 
     Args:
@@ -13,6 +13,7 @@ def pool(configuration, lists, values, with_projection=True):
       lists: the samples [B, N, D].
       values: the values of the layer's variables, a dict by name.
       with_projection: whether the layer projects its descriptor, that is, has an output_dim.
+      num_samples: how many leading samples of each list are real, or None if all are.
 
     Returns:
       The output [B, O], and the values of the moving averages after one run of the update ops, a dict by name.
@@ -27,7 +28,7 @@ def pool(configuration, lists, values, with_projection=True):
         beta, gamma, mean, variance = (
             values[f"{scope}_bn/{name}"] for name in ("beta", "gamma", "moving_mean", "moving_variance")
         )
-        if configuration.is_training:
+        if configuration.is_training and len(activations):
             rows = len(activations)
             batch_mean = activations.sum(axis=0) / rows
             deviations = np.square(activations - batch_mean).sum(axis=0)
@@ -36,9 +37,12 @@ def pool(configuration, lists, values, with_projection=True):
             mean, variance = batch_mean, deviations / rows
         return gamma * (activations - mean) / np.sqrt(variance + 0.001) + beta
 
-    batch, samples, features = lists.shape
-    rows = lists.reshape(batch * samples, features)
-    assignment = softmax(normalized(rows @ values["cluster_weights"], "cluster")).reshape(batch, samples, -1)
+    batch, samples, _ = lists.shape
+    lengths = np.full(batch, samples) if num_samples is None else np.asarray(num_samples)
+    is_real = np.arange(samples) < lengths[:, None]
+    lists = np.where(is_real[:, :, None], lists, 0)
+    assignment = np.zeros([batch, samples, values["cluster_weights"].shape[1]])
+    assignment[is_real] = softmax(normalized(lists[is_real] @ values["cluster_weights"], "cluster"))
     y = DESCRIPTORS[configuration.method](lists, assignment, values)
     if with_projection:
         y = y @ values["hidden1_weights"]
