@@ -17,8 +17,17 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes minutes, and runs only where -m selects it, as -m long does")
     if config.getoption("--v1-behavior"):
         tf.disable_v2_behavior()
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("-m"):
+        return
+    is_long = [item.get_closest_marker("long") is not None for item in items]
+    config.hook.pytest_deselected(items=[item for item, long in zip(items, is_long) if long])
+    items[:] = [item for item, long in zip(items, is_long) if not long]
 
 
 @pytest.fixture(autouse=True)
