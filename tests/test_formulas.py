@@ -6,7 +6,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from comparison import by_name, randomize, relative_error
 from configurations import BATCH, FEATURES, SAMPLES, Configuration, each_configuration, each_method
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from numpy_pooling import pool
 
@@ -27,7 +27,7 @@ def test_statement_of_the_formulas(configuration):
 
 @pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
 @each_method
-@settings(derandomize=True, database=None, deadline=None, max_examples=6)
+@settings(derandomize=True, database=None, deadline=None, max_examples=6, phases=[Phase.explicit, Phase.generate])
 @given(sizes=sizes, outputs=outputs, gating=st.booleans(), is_training=st.booleans(), seed=st.integers(0, 2**32 - 1))
 @example(sizes=(3, 1, 4, 3), outputs=2, gating=True, is_training=True, seed=1)
 @example(sizes=(3, 5, 1, 3), outputs=2, gating=True, is_training=True, seed=2)
