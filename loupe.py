@@ -139,7 +139,13 @@ class PoolingBaseModel:
         places = tf.where(self._is_real(lists, num_samples))
         rows = tf.gather_nd(lists, places)
         # Scattered back rather than multiplied by the mask, because 0 * NaN is NaN.
-        return _Samples(tf.scatter_nd(places, rows, tf.shape(lists, out_type=tf.int64)), rows, places)
+        return _Samples(self._scattered(rows, places, lists, self.feature_size), rows, places)
+
+    def _scattered(self, rows, places, like, width):
+        """The rows [T, width] at their places in as many lists as `like` has, with zeros elsewhere. [B, N, width]"""
+        shape = tf.stack([tf.shape(like)[0], self.max_samples, width])
+        scattered = tf.scatter_nd(places, rows, tf.cast(shape, tf.int64))
+        return tf.reshape(scattered, [-1, self.max_samples, width])  # TensorFlow 1.15 does not know the shape yet.
 
     def _cluster_weights(self, name, mean=0.0):
         """A variable [D, K] of N(mean, 1/sqrt(D))."""
@@ -158,14 +164,13 @@ class PoolingBaseModel:
         if samples.places is None:
             assignment = tf.nn.softmax(self._norm(activation, "cluster", stddev))
             return tf.reshape(assignment, [-1, self.max_samples, self.cluster_size])
+        count = tf.shape(activation)[0]
         if self.is_training is not False:
-            # Of no samples at all, the statistics are NaN, and so would be the moving averages for ever: take one zero.
-            count = tf.shape(activation)[0]
+            # The statistics of no samples at all are NaN, and so would be the moving averages for ever: take one zero.
             zero = tf.zeros([tf.maximum(1 - count, 0), self.cluster_size])
             activation = tf.concat([activation, zero], axis=0)
-        assignment = tf.nn.softmax(self._norm(activation, "cluster", stddev))
-        shape = tf.concat([tf.shape(samples.lists)[:2], [self.cluster_size]], axis=0)
-        return tf.scatter_nd(samples.places, assignment[: tf.shape(samples.places)[0]], tf.cast(shape, tf.int64))
+        assignment = tf.nn.softmax(self._norm(activation, "cluster", stddev))[:count]
+        return self._scattered(assignment, samples.places, samples.lists, self.cluster_size)
 
     @staticmethod
     def _mass_and_shares(assignment):
@@ -250,9 +255,11 @@ class PoolingBaseModel:
         in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
         message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", came"]
         num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message + [tf.cast(num_samples, tf.int32)])
-        is_one_each = tf.equal(tf.size(num_samples), tf.shape(lists)[0])
-        message = ["num_samples: expected a length for each list, B =", tf.shape(lists)[0], ", came"]
-        num_samples = _checked_in_run(num_samples, is_one_each, message + [tf.size(num_samples)])
+        batch = tf.shape(lists)[0]
+        is_one_each = tf.logical_and(tf.equal(tf.rank(num_samples), 1), tf.equal(tf.size(num_samples), batch))
+        message = ["num_samples: expected a length for each list, shape [B] =", batch, ", came", tf.shape(num_samples)]
+        num_samples = _checked_in_run(num_samples, is_one_each, message)
+        num_samples.set_shape([None])
         return tf.sequence_mask(num_samples, self.max_samples)
 
 
