@@ -1,6 +1,7 @@
 """Every op of the graphs, forward and backward, can run on a GPU."""
 
 import functools
+import re
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -9,7 +10,7 @@ from pooling_graph import build, with_and_without_lengths
 from tensorflow.python.framework import kernels
 
 # Without a kernel for GPUs in TensorFlow itself: the summary that NetRVLAD makes of its biases, and its tag.
-SUMMARY = {"cluster_biases", "cluster_biases/tag"}
+SUMMARY = re.compile("cluster_biases(_1)?(/tag)?$")
 
 
 @functools.lru_cache(maxsize=None)
@@ -43,7 +44,7 @@ def test_every_op_has_a_gpu_kernel(configuration, has_lengths, graph):
     # What the layer itself puts on the CPU, such as the message of a check, is not asked for on a GPU.
     asked = [node for node in nodes if not node.device.endswith("CPU:0")]
     missing = {node.name: node.op for node in asked if node.op != "Placeholder" and not has_gpu_kernel(node)}
-    assert set(missing) <= SUMMARY, missing
+    assert all(SUMMARY.match(name) for name in missing), missing
     assert len(asked) > 50
 
 
