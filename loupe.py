@@ -180,7 +180,8 @@ class PoolingBaseModel:
         the mean weighted by the shares: this needs fewer passes over [B, D, K], and `_l2_normalized` sees to A.
         """
         mass = tf.reduce_sum(assignment, axis=1, keepdims=True)
-        return mass, assignment * tf.reciprocal(tf.maximum(mass, 1e-30))
+        # A cluster below this floor adds nothing to the output. The gradient has the square, so a lower one overflows.
+        return mass, assignment * tf.reciprocal(tf.maximum(mass, 1e-18))
 
     @staticmethod
     def _l2_normalized(v, mass=1.0, each_cluster=False):
