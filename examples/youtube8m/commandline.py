@@ -115,7 +115,9 @@ def add_data_flags(parser, split):
     group.add_argument("--digits", default="digits", metavar="DIRECTORY", help="where the digits are, or shall be")
     group.add_argument("--feature-names", type=names, help="the features that are read, such as rgb,audio or rgb")
     group.add_argument("--feature-sizes", type=sizes, help="how many bytes a frame has of each, such as 1024,128")
-    group.add_argument("--num-classes", type=positive, help="how many classes there are: 3862 from 2018 on, 4716 before")
+    group.add_argument(
+        "--num-classes", type=positive, help="how many classes there are: 3862 from 2018 on, 4716 before"
+    )
     group.add_argument("--max-frames", type=positive, help="how many leading frames of a video are read")
     group.add_argument(
         "--frame-sampling",

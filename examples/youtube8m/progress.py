@@ -22,7 +22,7 @@ class Progress(tf.train.SessionRunHook):
         self._training = training
         self._settings = settings
         self._directory = directory
-        self._bar = None
+        self._bar = self._writer = None
 
     def __enter__(self):
         return self
@@ -30,12 +30,16 @@ class Progress(tf.train.SessionRunHook):
     def __exit__(self, *unused):
         if self._bar is not None:
             self._bar.close()
+        if self._writer is not None:
+            self._writer.flush()
 
     def after_create_session(self, session, coord):
         self.__exit__()  # of a session that a lost parameter server ended
         self._written = step = session.run(tf.train.get_global_step())
         self._bar = tqdm(desc="train", unit="step", total=self._settings.steps, initial=step)
-        self._shown = self._since = (time.time(), step)
+        self._shown = time.time(), step
+        if self._directory is not None:
+            self._writer = tf.summary.FileWriterCache.get(self._directory)
 
     def before_run(self, run_context):
         names = ["steps"]
@@ -54,14 +58,14 @@ class Progress(tf.train.SessionRunHook):
         self._shown = now, step
         gap = metrics.gap(values["predictions"], values["labels"])
         self._bar.set_postfix_str(f"loss {values['loss']:.4f}, GAP {gap:.4f}, {speed:.0f} examples/s")
-        if self._directory is not None and self._is_due(step):
+        if self._writer is not None and self._is_due(step):
             self._written = step
             scalars = {name: values[name] for name in ["loss", "regularization", "learning_rate"]}
             scalars.update({"gap": gap, "examples_per_second": speed})
             summary = tf.Summary(
                 value=[tf.Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
             )
-            tf.summary.FileWriterCache.get(self._directory).add_summary(summary, step)
+            self._writer.add_summary(summary, step)
 
     def _is_due(self, step):
         return step - self._written >= self._settings.summary_steps

@@ -29,7 +29,7 @@ def _frame(values):
 
 def write(path, examples):
     """Writes a shard of serialised examples, whole or not at all."""
-    partial = path + ".partial"
+    partial = f"{path}.{os.getpid()}.partial"  # the processes of a cluster may write at the same time
     try:
         with tf.io.TFRecordWriter(partial) as writer:
             for serialized in examples:

@@ -43,12 +43,13 @@ def parser():
 
 
 def main(argv=None):
-    settings = presets.settle(parser().parse_args(argv), "train")
-    settings.towers = settings.towers or max(1, training.count_gpus())
+    flags = parser().parse_args(argv)
     process = cluster.from_environment()
     if process and process.is_ps:
         process.serve()
         return
+    settings = presets.settle(flags, "train")
+    settings.towers = settings.towers or max(1, training.count_gpus())
     records.check(settings)
     train(settings, process)
 

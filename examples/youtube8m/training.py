@@ -26,7 +26,8 @@ def build(batch, settings, cluster=None):
     """Builds a step of training in the default graph.
 
     Each of `settings.towers` devices takes its part of the batch. Their gradients are averaged, each variable's is
-    clipped to the norm `settings.clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower.
+    clipped to the norm `settings.clip_norm`, and Adam applies them. Batch norm's moving averages follow the first
+    tower.
 
     Args:
       batch: the next batch of `records.dataset`, a dict of tensors.
@@ -68,9 +69,7 @@ def build(batch, settings, cluster=None):
                 updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
             gradients.append(optimizer.compute_gradients(model.loss + model.regularization))
     with tf.device(devices[0]):
-        averaged = [
-            (tf.add_n([gradient for gradient, _ in pairs]) / towers, pairs[0][1]) for pairs in zip(*gradients)
-        ]
+        averaged = [(tf.add_n([gradient for gradient, _ in pairs]) / towers, pairs[0][1]) for pairs in zip(*gradients)]
         with tf.control_dependencies(updates):
             step = optimizer.apply_gradients(clipped(averaged, settings.clip_norm), global_step)
         with tf.control_dependencies([step]):

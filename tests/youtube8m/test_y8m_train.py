@@ -1,0 +1,384 @@
+"""train.py: its arithmetic, towers, resuming after kill -9, a cluster, bad input, TensorBoard, the whole example."""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import checkpoints
+import cluster
+import commandline
+import evaluate
+import measure
+import numpy as np
+import prepare_digits
+import presets
+import pytest
+import tensorflow.compat.v1 as tf
+import train
+import training
+
+PROGRAMS = pathlib.Path(train.__file__).resolve().parent
+SMALL = ["--clusters", "8", "--hidden-size", "16", "--shuffle-buffer", "100"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    directory = str(tmp_path_factory.mktemp("digits"))
+    prepare_digits.prepare(directory)
+    return directory
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """The current directory, empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    return tmp_path
+
+
+def values(checkpoint):
+    reader = tf.train.NewCheckpointReader(checkpoints.latest(checkpoint))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def gap_of(checkpoint, digits, *flags):
+    parser = evaluate.inference.parser("", "validate")
+    settings = parser.parse_args(["--checkpoint", str(checkpoint), "--digits", digits, *flags])
+    return evaluate.evaluate(presets.settle(settings, "validate", saved=True), str(checkpoint))["gap"]
+
+
+def start(arguments, **environment):
+    """Starts train.py as a process of its own."""
+    paths = [str(PROGRAMS.parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), **environment)
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAMS / "train.py"), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+# The arithmetic of a step.
+
+
+def settings_for(**changes):
+    result = argparse.Namespace(**presets.PUBLISHED)
+    for table in (presets.PRESETS["gated-netvlad"], presets.DIGITS, changes):
+        vars(result).update(table)
+    result.towers = changes.get("towers", 1)
+    return result
+
+
+def random_batch(rng, size):
+    return {
+        "id": np.array([b"v"] * size),
+        "frames": rng.uniform(-2, 2, (size, 36, 15)).astype(np.float32),
+        "num_frames": rng.randint(1, 37, size).astype(np.int32),
+        "labels": rng.uniform(size=(size, 10)) < 0.2,
+    }
+
+
+def steps(batch, count=3, **changes):
+    """All variables after some steps on one batch, by name, and the losses."""
+    settings = settings_for(clusters=8, hidden_size=6, batch_size=len(batch["id"]), **changes)
+    with tf.Graph().as_default(), tf.Session(config=training.config(settings)) as session:
+        tf.set_random_seed(1)
+        built = training.build({name: tf.constant(value) for name, value in batch.items()}, settings)
+        session.run(tf.global_variables_initializer())
+        rng = np.random.RandomState(2)  # the seeds of operations depend on how many there are
+        session.run([variable.assign(rng.normal(0, 0.3, variable.shape)) for variable in tf.trainable_variables()])
+        losses = [session.run([built.step, built.loss])[1] for _ in range(count)]
+        return {variable.op.name: session.run(variable) for variable in tf.global_variables()}, losses
+
+
+def test_step_is_adam_on_clipped_gradients(session, rng):
+    batch = random_batch(rng, 12)
+    settings = settings_for(clusters=8, hidden_size=6, batch_size=12, moe_l2=0.01, clip_norm=0.05)
+    with tf.variable_scope(tf.get_variable_scope()):
+        built = training.build({name: tf.constant(value) for name, value in batch.items()}, settings)
+    gradients = tf.gradients(built.loss + built.regularization, tf.trainable_variables())
+    session.run(tf.global_variables_initializer())
+    gradients = dict(zip([variable.op.name for variable in tf.trainable_variables()], session.run(gradients)))
+    assert any(np.linalg.norm(gradient) > 0.05 for gradient in gradients.values())
+    assert any(np.linalg.norm(gradient) < 0.05 for gradient in gradients.values())
+    variables = {variable.op.name: variable for variable in tf.global_variables()}
+    before = session.run(variables)
+    session.run(built.step)
+    after = session.run(variables)
+    assert after["global_step"] == 1
+    for name in gradients:
+        gradient = gradients[name] * min(1, 0.05 / np.linalg.norm(gradients[name]))
+        np.testing.assert_allclose(after[name + "/Adam"], 0.1 * gradient, rtol=1e-4, atol=1e-8)
+        change = after[name] - before[name]
+        # Adam's first step. Where the gradient is but rounding, so is the step.
+        expected = -0.005 * gradient / (np.abs(gradient) + 1e-8 / 0.001**0.5)
+        is_clear = np.abs(gradient) > 1e-5
+        np.testing.assert_allclose(change[is_clear], expected[is_clear], rtol=2e-3)
+    assert (after["input_bn/moving_mean"] != before["input_bn/moving_mean"]).all()
+
+
+def test_learning_rate_decays_in_steps(session):
+    batch = random_batch(np.random.RandomState(1), 10)
+    settings = settings_for(batch_size=10, learning_rate=0.4, learning_rate_decay=0.5, learning_rate_decay_examples=35)
+    built = training.build({name: tf.constant(value) for name, value in batch.items()}, settings)
+    session.run(tf.global_variables_initializer())
+    rates = []
+    for step in range(9):
+        session.run(tf.train.get_global_step().assign(step))
+        rates.append(session.run(built.learning_rate))
+    np.testing.assert_allclose(rates, [0.4] * 4 + [0.2] * 3 + [0.1] * 2, rtol=1e-6)
+
+
+def test_clipping_takes_a_partitioned_variable_as_one(session, rng):
+    gradient = rng.standard_normal((10, 3)).astype(np.float32) * 5
+    whole = tf.get_variable("whole", [10, 3])
+    parted = list(tf.get_variable("parted", [10, 3], partitioner=tf.fixed_size_partitioner(3)))
+    small = tf.get_variable("small", [2])
+    pairs = [(tf.constant(gradient), whole), (tf.constant([0.6, 0.7]), small)]
+    ends = np.cumsum([part.shape.as_list()[0] for part in parted])
+    pairs += [(tf.constant(rows), part) for rows, part in zip(np.split(gradient, ends[:-1]), parted)]
+    whole, small, *parts = session.run([gradient for gradient, _ in training.clipped(pairs, 1.0)])
+    np.testing.assert_allclose(whole, gradient / np.linalg.norm(gradient), rtol=1e-6)
+    np.testing.assert_allclose(small, [0.6, 0.7], rtol=1e-6)
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
+    assert training.clipped(pairs, 0) is pairs
+
+
+def test_towers_do_what_one_device_does(rng):
+    half = random_batch(rng, 8)
+    both = {name: np.concatenate([value, value]) for name, value in half.items()}
+    # Each tower's batch statistics are those of the half, and so are the gradients of both.
+    expected, expected_losses = steps(half)
+    came, losses = steps(both, towers=2)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    assert sorted(came) == sorted(expected)
+    for name in expected:
+        np.testing.assert_allclose(came[name], expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    assert losses[-1] < losses[0]
+
+
+def test_towers_are_on_their_devices():
+    batch = {name: tf.constant(value) for name, value in random_batch(np.random.RandomState(1), 8).items()}
+    training.build(batch, settings_for(batch_size=8, towers=2))
+    operations = tf.get_default_graph().get_operations()
+    for number in range(2):
+        assert any(op.type == "Softmax" and op.device.lower().endswith(f"cpu:{number}") for op in operations)
+    assert {v.device.lower().replace("device:", "") for v in tf.trainable_variables()} == {"/cpu:0"}
+
+
+def test_variables_are_spread_over_parameter_servers():
+    process = cluster.Cluster({"ps": ["a:1", "b:1"], "worker": ["c:1", "d:1"]}, "worker", 1)
+    batch = {name: tf.constant(value) for name, value in random_batch(np.random.RandomState(1), 8).items()}
+    training.build(batch, settings_for(batch_size=8), process)
+    devices = {variable.op.name: variable.device for variable in tf.trainable_variables()}
+    parts = [device for name, device in devices.items() if name.startswith("hidden1_weights/")]
+    assert sorted(parts) == ["/job:ps/task:0", "/job:ps/task:1"]
+    assert set(devices.values()) == set(parts)
+    assert "hidden1_biases" in devices
+
+
+@pytest.mark.parametrize("job, is_chief", [("worker", True), ("chief", True), ("ps", False)])
+def test_chief(job, is_chief):
+    addresses = {"ps": ["a:1"], "worker": ["b:1", "c:1"]}
+    if job == "chief":
+        addresses["chief"] = ["d:1"]
+        assert not cluster.Cluster(addresses, "worker", 0).is_chief
+    process = cluster.Cluster(addresses, job, 0)
+    assert process.is_chief == is_chief and process.num_workers == sum(map(len, addresses.values())) - 1
+
+
+# The program.
+
+
+def test_trains_and_resumes(work, digits, capsys):
+    flags = ["--digits", digits, "--summary-steps", "5", *SMALL]
+    train.main(["--steps", "12", *flags])
+    directory = os.path.join("checkpoints", "gated-netvlad")
+    first = values(directory)
+    assert first["global_step"] == 12
+    train.main(["--steps", "12", *flags])
+    again = values(directory)
+    assert sorted(first) == sorted(again)
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+    train.main(["--steps", "20", *flags])
+    assert values(directory)["global_step"] == 20
+    assert capsys.readouterr().out.splitlines()[-1] == f"{checkpoints.latest(directory)}: trained 20 steps"
+    scalars = {}
+    for path in sorted(pathlib.Path(directory).glob("events*")):
+        for event in tf.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                scalars.setdefault(value.tag, []).append(event.step)
+    assert set(scalars) == {"loss", "regularization", "learning_rate", "gap", "examples_per_second"}
+    assert scalars["loss"] == [5, 10, 17]
+    kept = checkpoints.load_settings(directory)
+    assert kept["clusters"] == 8 and kept["preset"] == "gated-netvlad" and kept["feature_sizes"] == [9, 6]
+
+
+def test_progress_bar(work, digits, capsys):
+    train.main(["--steps", "30", "--digits", digits, "--checkpoint", "c", "--summary-steps", "5", *SMALL])
+    last = capsys.readouterr().err.replace("\r", "\n").splitlines()[-1]
+    assert last.startswith("train: 100%") and "30/30" in last
+    for part in ("loss ", "GAP ", " examples/s", "<"):
+        assert part in last
+
+
+def test_kill_and_resume(work, digits):
+    flags = ["--steps", "100000", "--checkpoint-seconds", "1", "--checkpoint", "c", "--digits", digits, *SMALL]
+    process = start(flags)
+    try:
+        wait_until(lambda: step_of("c") > 0, process)
+    finally:
+        process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        process.wait()
+    reached = step_of("c")
+    assert 0 < reached < 100000
+    train.main(["--steps", str(reached + 3), *flags[2:]])
+    resumed = values("c")
+    assert resumed["global_step"] == reached + 3
+    # Adam's own variables went on too: its power of beta1 counts the steps, until it is as good as 0.
+    np.testing.assert_allclose(resumed["beta2_power"], 0.999 ** (reached + 4), rtol=1e-2)
+
+
+def step_of(directory):
+    checkpoint = tf.train.latest_checkpoint(directory)
+    return 0 if checkpoint is None else int(checkpoint.split("-")[-1])
+
+
+def wait_until(condition, process, seconds=100):
+    end = time.time() + seconds
+    while not condition():
+        assert process.poll() is None, process.stdout.read().decode("utf-8")
+        assert time.time() < end
+        time.sleep(0.1)
+
+
+def test_cluster_converges_as_one_process(work, digits):
+    sockets = [socket.socket() for _ in range(4)]
+    for opened in sockets:
+        opened.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{opened.getsockname()[1]}" for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    spec = {"ps": addresses[:2], "worker": addresses[2:]}
+    flags = ["--steps", "200", "--digits", digits, "--shuffle-buffer", "500", "--learning-rate-decay-examples", "2000"]
+    tasks = [("ps", 0), ("ps", 1), ("worker", 0), ("worker", 1)]
+    processes = [
+        start(
+            [*flags, "--checkpoint", "cluster", "--seed", "1"],
+            TF_CONFIG=json.dumps({"cluster": spec, "task": {"type": job, "index": index}}),
+        )
+        for job, index in tasks
+    ]
+    try:
+        outputs = [process.communicate(timeout=200)[0].decode("utf-8", "replace") for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    assert "trained 200 steps" in outputs[2] and "trained" not in outputs[3]
+    assert "step/s" in outputs[3]
+    train.main([*flags, "--checkpoint", "one", "--seed", "1"])
+    came, alone = values("cluster"), values("one")
+    # Both workers count, and may be at a step each when the last is reached.
+    assert 200 <= came["global_step"] <= 202
+    assert {name: value.shape for name, value in came.items()} == {name: value.shape for name, value in alone.items()}
+    # By batch statistics, because after so few steps it is chance how near the moving averages are.
+    gaps = [gap_of(name, digits, "--batch-statistics") for name in ("cluster", "one")]
+    assert min(gaps) > 0.95 and abs(gaps[0] - gaps[1]) < 0.03, gaps
+
+
+def test_digits_end_to_end(work):
+    """What the example promises: made at once, gated NetVLAD learns them, mean pooling does not."""
+    found = {}
+    for preset, count in [("gated-netvlad", "1000"), ("mean", "100")]:
+        train.main(["--preset", preset, "--steps", count, "--seed", "1"])
+        found[preset] = gap_of(os.path.join("checkpoints", preset), "digits")
+    assert found["gated-netvlad"] >= 0.97
+    assert found["mean"] < 0.85
+
+
+def test_measure(work, capsys):
+    measure.main(
+        ["--clusters", "2", "--hidden-size", "2", "--num-classes", "3", "--batch-size", "2", "--videos", "8"]
+        + ["--max-frames", "4", "--iterations", "4", "--feature-sizes", "5,2", "--steps", "2"]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[0].startswith("gated-netvlad: ") and "for its input" in lines[1]
+    assert not os.listdir(".")
+
+
+def fails(capsys, *arguments):
+    """The one line with which train.py ends for these arguments."""
+    with pytest.raises(SystemExit) as error:
+        commandline.run(lambda: train.main([str(argument) for argument in arguments]))
+    assert error.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    program, kind, message = line.split(": ", 2)
+    assert kind == "error"
+    return message
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--preset", "nettvlad"], "argument --preset: invalid choice: 'nettvlad'"),
+        (["--data", "none*"], "none*: no files match"),
+        (["--feature-names", "rgb"], "--feature-sizes: expected one for each of rgb, came 9,6"),
+        (["--feature-sizes", "9,7"], "digits/train00.tfrecord: video digit"),
+        (["--feature-names", "rgb,sound"], "digits/train00.tfrecord: video digit"),
+        (["--towers", "3"], "--batch-size: expected a multiple of --towers = 3, came 64"),
+        (["--clusters", "0"], "argument --clusters: expected a positive integer, came 0"),
+        (["--clusters", "4", "--preset", "soft-dbow"], "--clusters: expected at least 8, for feature audio, came 4"),
+    ],
+)
+def test_bad_input(work, digits, capsys, flags, message):
+    os.symlink(digits, "digits")
+    assert fails(capsys, *flags).startswith(message)
+    assert os.listdir(".") == ["digits"]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}'])
+def test_bad_cluster(work, digits, capsys, monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert fails(capsys, "--digits", digits).startswith("TF_CONFIG: expected JSON with cluster and task")
+    assert not os.listdir(".")
+
+
+def test_checkpoint_of_another_architecture(work, digits, capsys):
+    flags = ["--digits", digits, "--checkpoint", "c", *SMALL]
+    train.main(["--steps", "2", *flags])
+    before = sorted(os.listdir("c"))
+    capsys.readouterr()
+    message = fails(capsys, "--preset", "gated-netrvlad", "--clusters", "4", *flags[:4], "--hidden-size", "16")
+    assert "model.ckpt-2: of another architecture: " in message
+    assert "video_VLAD/cluster_weights is [9, 8] where the model has [9, 4]" in message
+    assert sorted(os.listdir("c")) == before
+
+
+def test_damage_is_met_later(work, digits, capsys):
+    data = pathlib.Path(digits, "train00.tfrecord").read_bytes()
+    pathlib.Path("bad.tfrecord").write_bytes(data[:-9])
+    flags = ["--data", "bad.tfrecord", "--checkpoint", "c", "--num-classes", "10", "--feature-sizes", "9,6", *SMALL]
+    flags += ["--frame-sampling", "all", "--max-frames", "36", "--batch-size", "64", "--steps", "30"]
+    message = fails_after_start(capsys, *flags)
+    assert message.lstrip("./").startswith("bad.tfrecord: corrupt or truncated: records were read of ")
+    train.main([*flags, "--skip-corrupt"])
+    assert values("c")["global_step"] == 30
+    assert "1 such so far" in capsys.readouterr().err
+
+
+def fails_after_start(capsys, *arguments):
+    with pytest.raises(SystemExit) as error:
+        commandline.run(lambda: train.main(list(arguments)))
+    assert error.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "Traceback" not in "".join(lines)
+    return lines[-1].split(": error: ")[1]
