@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tensorflow.compat.v2 as tf2
 from comparison import randomize, relative_error
 from configurations import CONFIGURATIONS, FEATURES, SAMPLES, each_configuration
 from pooling_graph import LENGTHS, build, random_lists, with_and_without_lengths
@@ -48,7 +49,7 @@ def test_wrap_function(configuration, has_lengths, session, rng):
         for name, variable in variables.items():
             variable.assign(values[name])
         inputs = arguments(lists, has_lengths)
-        for call in (pool, tf.compat.v2.function(lambda *inputs: pool(*inputs))):
+        for call in (pool, tf2.function(lambda *inputs: pool(*inputs))):
             sources = inputs[:1] + [variables[name] for name in names]
             with tf.GradientTape() as tape:
                 tape.watch(inputs[0])
@@ -105,7 +106,7 @@ def test_xla_function(configuration, has_lengths, session, rng):
         for variable in pool.graph.variables:
             variable.assign(values[variable.name.split(":")[0]])
 
-        @tf.compat.v2.function(jit_compile=True)
+        @tf2.function(jit_compile=True)
         def compiled(*inputs):
             with tf.GradientTape() as tape:
                 tape.watch(inputs[0])

@@ -104,12 +104,12 @@ def test_meta_graph_in_another_process(has_lengths, session, rng, tmp_path):
 
 
 SERVER = """
-import sys, numpy as np, tensorflow.compat.v1 as tf
+import sys, numpy as np, tensorflow.compat.v1 as tf, tensorflow.compat.v2 as tf2
 
 tf.enable_v2_behavior()
 assert tf.executing_eagerly()
 path = sys.argv[1]
-serve = tf.compat.v2.saved_model.load(path).signatures["serving_default"]
+serve = tf2.saved_model.load(path).signatures["serving_default"]
 with np.load(path + ".npz") as file:
     inputs = dict(file)
 for batch in (1, 3, len(inputs["x"])):
