@@ -1,7 +1,8 @@
 """Pools handwritten digits, each a list of its patches: the mean against Soft-DBoW, NetRVLAD, NetVLAD and NetFV.
 
 Each of scikit-learn's 1,797 digits of 8x8 pixels becomes the list of its 36 patches of 3x3 pixels. Nothing in the list
-tells where a patch was, unless --positions adds it. A pooling layer turns the list into one vector, and a linear
+tells where a patch was, unless --positions adds it. With --lengths, blank patches are left out, which makes lists of
+different lengths; they are filled up to --max-samples, and the layer is told how long each is, or not. A pooling layer turns the list into one vector, and a linear
 classifier on it is trained with the layer. A quarter of the digits are left out of the training and test it. The
 program prints the accuracy there, in inference mode, and the seconds of training, and draws the accuracies as PNG. Runs
 with the same seed, on the same machine, give the same accuracies.
@@ -30,7 +31,9 @@ import loupe
 NUM_CLASSES = 10
 KINDS = ["plain", "gated"]
 
-Data = collections.namedtuple("Data", "train_lists test_lists train_labels test_labels")
+Data = collections.namedtuple(
+    "Data", "train_lists test_lists train_lengths test_lengths train_labels test_labels has_lengths"
+)
 Result = collections.namedtuple("Result", "method gating accuracy seconds")
 
 
@@ -41,7 +44,12 @@ class MeanPooling(loupe.PoolingBaseModel):
         lists = tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size])
         shape, stddev = [self.feature_size, self.output_dim], 1 / math.sqrt(self.feature_size)
         weights = tf.get_variable("hidden1_weights", shape, initializer=tf.random_normal_initializer(stddev=stddev))
-        projected = tf.matmul(tf.reduce_mean(lists, axis=1), weights)  # [B, O]
+        if num_samples is None:
+            mean = tf.reduce_mean(lists, axis=1)
+        else:
+            is_real = tf.expand_dims(tf.sequence_mask(num_samples, self.max_samples, tf.float32), 2)  # [B, N, 1]
+            mean = tf.reduce_sum(lists * is_real, axis=1) / tf.maximum(tf.reduce_sum(is_real, axis=1), 1)
+        projected = tf.matmul(mean, weights)  # [B, O]
         return self.context_gating(projected) if self.gating else projected
 
 
@@ -59,7 +67,7 @@ def main(argv=None):
     # For GPUs; one thread, below, does the same for CPUs.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    data = digits(options.positions)
+    data = digits(options.positions, options.lengths, options.max_samples)
     runs = [(method, gating) for method in options.methods for gating in options.gating]
     results = []
     print(f"{'pooling':<12}{'gating':<8}{'accuracy':>8}{'seconds':>10}")
@@ -75,17 +83,22 @@ def main(argv=None):
     print(f"chart: {options.output}")
 
 
-def digits(positions):
-    """The digits as lists of patches, float32 [digits, 36, 9], or, with their positions, [digits, 36, 11]."""
+def digits(positions, lengths=None, max_samples=36):
+    """The digits as lists of patches, float32 [digits, N, 9], or, with their positions, [digits, N, 11]."""
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels / 16).astype(np.float32).reshape(-1, 8, 8)
     places = [(row, column) for row in range(6) for column in range(6)]
     patches = [images[:, row : row + 3, column : column + 3].reshape(-1, 9) for row, column in places]
     lists = np.stack(patches, axis=1)
+    is_kept = lists.any(axis=2) if lengths else np.ones(lists.shape[:2], bool)
     if positions:
         coordinates = np.array(places, np.float32) / 5  # [36, 2], from 0 to 1
         lists = np.concatenate([lists, np.broadcast_to(coordinates, lists.shape[:2] + (2,))], axis=2)
-    return Data(*train_test_split(lists, labels, test_size=0.25, stratify=labels, random_state=0))
+    counts = is_kept.sum(axis=1)
+    filled = np.zeros((len(lists), max_samples, lists.shape[2]), np.float32)
+    filled[np.arange(max_samples) < counts[:, np.newaxis]] = lists[is_kept]
+    split = train_test_split(filled, counts, labels, test_size=0.25, stratify=labels, random_state=0)
+    return Data(*split, has_lengths=lengths == "given")
 
 
 def trained(method, gating, data, options, progress):
@@ -95,6 +108,7 @@ def trained(method, gating, data, options, progress):
     with tf.Graph().as_default():
         tf.set_random_seed(options.seed)
         lists = tf.placeholder(tf.float32, [None, max_samples, feature_size])
+        lengths = tf.placeholder(tf.int64, [None])
         labels = tf.placeholder(tf.int64, [None])
         is_training = tf.placeholder_with_default(False, [])
 
@@ -108,7 +122,7 @@ def trained(method, gating, data, options, progress):
                 gating=gating == "gated",
                 is_training=is_training,
             )
-            pooled = pooling.forward(lists)  # [B, width]
+            pooled = pooling.forward(lists, lengths if data.has_lengths else None)  # [B, width]
         weights = tf.get_variable("logits/weights", [options.width, NUM_CLASSES])
         biases = tf.get_variable("logits/biases", [NUM_CLASSES], initializer=tf.zeros_initializer())
         logits = tf.matmul(pooled, weights) + biases
@@ -130,11 +144,13 @@ def trained(method, gating, data, options, progress):
                 shuffled = order.permutation(num_train)
                 for first in range(0, num_train, options.batch_size):
                     batch = shuffled[first : first + options.batch_size]
-                    feed = {lists: data.train_lists[batch], labels: data.train_labels[batch], is_training: True}
+                    feed = {lists: data.train_lists[batch], lengths: data.train_lengths[batch]}
+                    feed.update({labels: data.train_labels[batch], is_training: True})
                     session.run(train, feed)
                 progress.update()
             seconds = time.time() - start
-            tested = session.run(accuracy, {lists: data.test_lists, labels: data.test_labels})
+            feed = {lists: data.test_lists, lengths: data.test_lengths, labels: data.test_labels}
+            tested = session.run(accuracy, feed)
     return Result(method, gating, float(tested), seconds)
 
 
@@ -192,6 +208,14 @@ def parsed(argv):
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="what pools")
     parser.add_argument("--gating", nargs="+", choices=KINDS, default=KINDS, help="which kinds")
     parser.add_argument("--positions", action="store_true", help="give each patch its row and column as two features")
+    parser.add_argument(
+        "--lengths",
+        choices=["given", "filled"],
+        help="leave out blank patches, and give the layer the lengths of the lists, or let the zeros filled in count",
+    )
+    parser.add_argument(
+        "--max-samples", type=positive(int), default=36, help="what lists are filled up to, at least 36"
+    )
     parser.add_argument("--epochs", type=positive(int), default=80, help="how often the training digits are seen")
     parser.add_argument("--batch-size", type=positive(int), default=128, help="digits in a step")
     parser.add_argument("--clusters", type=positive(int), default=32, help="cluster_size of the layers")
@@ -201,6 +225,10 @@ def parsed(argv):
     parser.add_argument("--seed", type=seed, default=1, help="of the weights and of the order of the digits")
     parser.add_argument("--output", type=writable, default="digits.png", metavar="PNG", help="the chart")
     options = parser.parse_args(argv)
+    if options.max_samples < 36:
+        parser.error(
+            f"argument --max-samples: expected at least 36, the patches of a digit, came {options.max_samples}"
+        )
     # Once each, in the order of the table.
     options.methods = [method for method in METHODS if method in options.methods]
     options.gating = [gating for gating in KINDS if gating in options.gating]

@@ -74,6 +74,26 @@ def test_lists_of_patches(digits):
     np.testing.assert_array_equal(digits.digits(positions=False).test_lists, data.test_lists[:, :, :9])
 
 
+def test_lists_without_blank_patches(digits):
+    whole, data = digits.digits(positions=False), digits.digits(positions=False, lengths="given", max_samples=40)
+    assert (data.has_lengths, whole.has_lengths) == (True, False)
+    assert data.train_lists.shape[1:] == (40, 9)
+    for before, after, length in zip(whole.test_lists, data.test_lists, data.test_lengths):
+        np.testing.assert_array_equal(after[:length], before[before.any(axis=1)])
+        assert not after[length:].any()
+    assert min(data.test_lengths) < 36 == max(data.test_lengths)
+    filled = digits.digits(positions=False, lengths="filled", max_samples=40)
+    np.testing.assert_array_equal(filled.test_lists, data.test_lists)
+    assert not filled.has_lengths
+
+
+def test_lengths_make_the_filling_irrelevant(tmp_path):
+    short = ["--lengths", "given", "--epochs", "2", "--output", str(tmp_path / "digits.png"), "--max-samples"]
+    few, many = run(*(short + ["36"])), run(*(short + ["60"]))
+    assert len(few) == 10
+    assert all(abs(many[key] - few[key]) <= 0.01 for key in few)
+
+
 @pytest.mark.parametrize("kinds", [["plain"], ["gated"], ["plain", "gated"]], ids="-".join)
 def test_chart_of_some(digits, kinds, tmp_path):
     output = tmp_path / "chart"
@@ -105,6 +125,8 @@ def test_chart_is_written_whole_or_not_at_all(digits, tmp_path, monkeypatch):
         ["--methods", "NetBOW"],
         ["--methods"],
         ["--gating", "both"],
+        ["--lengths", "unknown"],
+        ["--max-samples", "35"],
         ["--epochs", "0"],
         ["--epochs", "1.5"],
         ["--batch-size", "-3"],
