@@ -136,7 +136,7 @@ class PoolingBaseModel:
         lists = self._lists(_float32("reshaped_input", reshaped_input))
         if num_samples is None:
             return _Samples(lists, tf.reshape(lists, [-1, self.feature_size]), places=None)
-        places = tf.where(self._is_real(lists, num_samples))
+        places = tf.where_v2(self._is_real(lists, num_samples))
         rows = tf.gather_nd(lists, places)
         # Scattered back rather than multiplied by the mask, because 0 * NaN is NaN.
         return _Samples(self._scattered(rows, places, lists, self.feature_size), rows, places)
@@ -181,7 +181,7 @@ class PoolingBaseModel:
         """
         mass = tf.reduce_sum(assignment, axis=1, keepdims=True)
         # A cluster below this floor adds nothing to the output. The gradient has the square, so a lower one overflows.
-        return mass, assignment * tf.reciprocal(tf.maximum(mass, 1e-18))
+        return mass, assignment * (1 / tf.maximum(mass, 1e-18))
 
     @staticmethod
     def _l2_normalized(v, mass=1.0, each_cluster=False):
@@ -254,8 +254,9 @@ class PoolingBaseModel:
         if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
             raise ValueError(f"num_samples: expected lengths from 0 to max_samples = {size}, came {lengths}")
         in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
-        message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", came"]
-        num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message + [tf.cast(num_samples, tf.int32)])
+        shown = tf.saturate_cast(num_samples, tf.int32)
+        message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", came", shown]
+        num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message)
         batch = tf.shape(lists)[0]
         is_one_each = tf.logical_and(tf.equal(tf.rank(num_samples), 1), tf.equal(tf.size(num_samples), batch))
         message = ["num_samples: expected a length for each list, shape [B] =", batch, ", came", tf.shape(num_samples)]
@@ -349,7 +350,7 @@ class NetFV(PoolingBaseModel):
         means = tf.matmul(samples.lists, shares, transpose_a=True)  # [B, D, K]
         squares = tf.matmul(tf.square(samples.lists), shares, transpose_a=True)  # [B, D, K]
         first = (means + -centers) * inverse
-        second = squares * tf.square(inverse) + -(tf.square(scaled) + 1) - first * (2 * scaled)
+        second = squares * tf.square(inverse) + -(tf.square(scaled) + 1) + first * (-2 * scaled)
         first, second = self._l2_normalized(first, mass, each_cluster=True), self._l2_normalized(second, mass)
         return self._output(tf.concat([first, second], axis=1))
 
@@ -437,7 +438,10 @@ def _float32(name, value):
 
 def _checked_in_run(value, condition, message):
     """value, once condition, a bool tensor, is found to hold in the run; message is a list of texts and int32s."""
-    with tf.control_dependencies([tf.debugging.Assert(condition, message)]):
+    # Texts have no place on a GPU, and TensorFlow would refuse them under tf.device("/gpu:0").
+    with tf.device("/device:CPU:0"):
+        assertion = tf.debugging.Assert(condition, message)
+    with tf.control_dependencies([assertion]):
         return tf.identity(value)
 
 
