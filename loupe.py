@@ -29,6 +29,7 @@ import numbers
 import operator
 import types
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 import tf_slim as slim
 
@@ -47,17 +48,17 @@ class PoolingBaseModel:
         ``tf.shape(x)[1] * tf.shape(x)[2]`` for a convolutional map.
       cluster_size: K, the number of clusters, a positive integer.
       output_dim: O, the width of the output, a positive integer; or None for the bare descriptor, without projection.
-      gating: whether Context Gating follows the projection. Default True.
+      gating: whether Context Gating follows the projection, or, without one, the bare descriptor. Default True.
       add_batch_norm: whether the activations of clusters and gates are batch-normalised; otherwise they have biases.
         Default True.
       is_training: whether batch norm uses the statistics of the batch, and adds the updates of its moving averages to
         ``tf.GraphKeys.UPDATE_OPS``: a bool, or a scalar bool tensor such as a placeholder. Default True. When False, it
         uses the moving averages.
 
-    Each argument is an attribute of the same name.
+    Each argument is an attribute of the same name. A layer can be copied and, unless it holds tensors, pickled.
 
     Raises:
-      TypeError: if a size is not an integer (bools and floats are not) or a flag not a bool.
+      TypeError: if a size is not an integer (bools and floats are not) or a flag not a bool (0 and 1 will do).
       ValueError: if a size is not positive.
     """
 
@@ -91,12 +92,13 @@ class PoolingBaseModel:
             its gradient is zero. An empty list's descriptor is zero. Default None: all samples are real.
 
         Returns:
-          A float32 tensor ``[B, O]``; or the descriptor of the method, ``[B, P]``, if ``output_dim`` is None.
+          A float32 tensor ``[B, O]``; or ``[B, P]``, the descriptor of the method, if ``output_dim`` is None. It is
+          gated if the constructor asked for it.
 
         Raises:
           NotImplementedError: on the base class.
           RuntimeError: in eager mode.
-          TypeError: if `reshaped_input` is not float32 or `num_samples` not integer.
+          TypeError: if `reshaped_input` is not a dense float32 tensor or `num_samples` not one of integers.
           ValueError: if the shapes do not fit the sizes given to the constructor, or a length is out of range.
           tf.errors.InvalidArgumentError: in the run, for shapes and lengths that are known only there.
         """
@@ -143,7 +145,7 @@ class PoolingBaseModel:
 
     def _scattered(self, rows, places, like, width):
         """The rows [T, width] at their places in as many lists as `like` has, with zeros elsewhere. [B, N, width]"""
-        shape = tf.stack([tf.shape(like)[0], self.max_samples, width])
+        shape = tf.stack([tf.shape(like)[0], tf.cast(self.max_samples, tf.int32), width])
         scattered = tf.scatter_nd(places, rows, tf.cast(shape, tf.int64))
         return tf.reshape(scattered, [-1, self.max_samples, width])  # TensorFlow 1.15 does not know the shape yet.
 
@@ -191,6 +193,7 @@ class PoolingBaseModel:
         """
         # Not tf.square, whose gradient takes a pass more.
         squares = tf.reduce_sum(v * v, axis=1, keepdims=True)  # [B, 1, K]
+        squares = tf.minimum(squares, tf.float32.max)  # Because inf * 0 in the gradient is NaN.
         scale = mass
         if each_cluster:
             scale *= _inverse_norm(squares * (scale * scale))
@@ -237,14 +240,15 @@ class PoolingBaseModel:
         if count is None or tf.is_tensor(size):
             count, size = tf.reduce_prod(tf.shape(x)[counted]), tf.cast(size, tf.int32)
             message = ["reshaped_input: expected", expected, "=", size, ", came", count]
-            x = _checked_in_run(x, tf.equal(misfit(count, size), 0), message)
+            fits = tf.logical_and(size > 0, tf.equal(misfit(count, tf.maximum(size, 1)), 0))
+            x = _checked_in_run(x, fits, message)
         elif misfit(count, size) != 0:
             raise ValueError(f"reshaped_input: expected {expected} = {size}, came {count} in shape {x.shape}")
         return tf.reshape(x, [-1, self.max_samples, self.feature_size])
 
     def _is_real(self, lists, num_samples):
         """Which samples of the lists [B, N, D] are real, a bool tensor [B, N]."""
-        num_samples = tf.convert_to_tensor(num_samples)
+        num_samples = _tensor("num_samples", num_samples)
         if not num_samples.dtype.is_integer:
             raise TypeError(f"num_samples: expected integers, came {num_samples.dtype.name}")
         if not num_samples.shape.is_compatible_with(lists.shape[:1]):
@@ -254,7 +258,7 @@ class PoolingBaseModel:
         if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
             raise ValueError(f"num_samples: expected lengths from 0 to max_samples = {size}, came {lengths}")
         in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
-        shown = tf.saturate_cast(num_samples, tf.int32)
+        shown = tf.saturate_cast(tf.stack([tf.reduce_min(num_samples), tf.reduce_max(num_samples)]), tf.int32)
         message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", came", shown]
         num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message)
         batch = tf.shape(lists)[0]
@@ -262,7 +266,7 @@ class PoolingBaseModel:
         message = ["num_samples: expected a length for each list, shape [B] =", batch, ", came", tf.shape(num_samples)]
         num_samples = _checked_in_run(num_samples, is_one_each, message)
         num_samples.set_shape([None])
-        return tf.sequence_mask(num_samples, self.max_samples)
+        return tf.sequence_mask(num_samples, tf.cast(size, tf.int64))
 
 
 class _Samples(collections.namedtuple("_Samples", "lists rows places")):
@@ -286,6 +290,7 @@ class NetVLAD(PoolingBaseModel):
         samples = self._samples(reshaped_input, num_samples)
         assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
         mass, shares = self._mass_and_shares(assignment)
+        # "+ -", because the gradient of "-" negates all of [B, D, K] before it sums over the lists.
         residuals = tf.matmul(samples.lists, shares, transpose_a=True) + -self._centers()  # [B, D, K]
         return self._output(self._l2_normalized(residuals, mass, each_cluster=True))
 
@@ -349,7 +354,7 @@ class NetFV(PoolingBaseModel):
         scaled = centers * inverse
         means = tf.matmul(samples.lists, shares, transpose_a=True)  # [B, D, K]
         squares = tf.matmul(tf.square(samples.lists), shares, transpose_a=True)  # [B, D, K]
-        first = (means + -centers) * inverse
+        first = (means + -centers) * inverse  # "+ -" as in NetVLAD
         second = squares * tf.square(inverse) + -(tf.square(scaled) + 1) + first * (-2 * scaled)
         first, second = self._l2_normalized(first, mass, each_cluster=True), self._l2_normalized(second, mass)
         return self._output(tf.concat([first, second], axis=1))
@@ -367,10 +372,10 @@ def _projection_gradient(op, gradient):
     gradient = tf.convert_to_tensor(gradient)  # It is IndexedSlices where the output was gathered from.
     size, width = weights.shape.as_list()
     blocks = math.gcd(size, 64)
-    by_block = tf.matmul(tf.reshape(weights, [blocks, -1, width]), tf.transpose(gradient)[tf.newaxis])  # [., ., B]
-    to_descriptor = tf.reshape(tf.transpose(by_block, [2, 0, 1]), [-1, size])
-    to_weights = tf.matmul(descriptor[tf.newaxis], gradient[tf.newaxis], transpose_a=True)[0]
-    return to_descriptor, to_weights
+    by_block = tf.matmul(tf.reshape(weights, [blocks, -1, width]), tf.expand_dims(tf.transpose(gradient), 0))
+    to_descriptor = tf.reshape(tf.transpose(by_block, [2, 0, 1]), [-1, size])  # from [blocks, P / blocks, B]
+    to_weights = tf.matmul(tf.expand_dims(descriptor, 0), tf.expand_dims(gradient, 0), transpose_a=True)
+    return to_descriptor, tf.squeeze(to_weights, 0)
 
 
 try:
@@ -412,7 +417,7 @@ def _flag(name, value, or_tensor=False):
     """The value of the constructor's argument `name` as a bool, or, where that will do, a tensor."""
     if or_tensor and tf.is_tensor(value) and value.dtype.base_dtype == tf.bool and value.shape.ndims in (0, None):
         return value
-    if tf.is_tensor(value) or value not in (False, True):  # 0, 1 and NumPy's bools are among them
+    if not isinstance(value, (bool, np.bool_, numbers.Integral)) or value not in (0, 1):
         expected = "a bool" + (" or a scalar bool tensor" if or_tensor else "")
         raise TypeError(f"{name}: expected {expected}, came {value!r}")
     return bool(value)
@@ -426,8 +431,15 @@ def _require_graph(method):
         )
 
 
+def _tensor(name, value):
+    try:
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected a dense tensor or an array, came {value!r} ({error})") from error
+
+
 def _float32(name, value):
-    x = tf.convert_to_tensor(value)
+    x = _tensor(name, value)
     if x.dtype.base_dtype != tf.float32:
         raise TypeError(
             f"{name}: expected float32, the type of the layer's variables, came {x.dtype.name}. Cast it by "

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from comparison import assign, random_values, randomize
+from comparison import assign, random_values, randomize, relative_error
 from configurations import BATCH, FEATURES, OUTPUTS, SAMPLES, Configuration, each_method
 from numpy_pooling import pool
 
@@ -112,6 +112,25 @@ def test_misfit_in_the_run_names_max_samples(form, size, session, rng):
         message = rf"\[reshaped_input: expected\] \[.*max_samples.*\] \[=\] \[{SAMPLES}\] \[, came\] \[{count}\]"
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             session.run(y, {x: np.zeros(fed, np.float32)})
+
+
+@pytest.mark.parametrize("size", [0, -4])
+def test_max_samples_that_is_not_positive_in_the_run(size, session, rng):
+    y = TRAINING.layer(max_samples=tf.placeholder_with_default(size, [])).forward(np.zeros([8, FEATURES], np.float32))
+    randomize(session, rng)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"max_samples rows\] \[=\] \[{size}\]"):
+        session.run(y)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
+def test_max_samples_of_any_type_of_integer(dtype, session, rng, lists):
+    configuration = TRAINING._replace(is_training=False)
+    layer = configuration.layer(max_samples=tf.placeholder_with_default(np.array(SAMPLES, dtype), []))
+    plain = layer.forward(lists)
+    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+        with_lengths = layer.forward(lists, [SAMPLES] * BATCH)
+    randomize(session, rng)
+    assert relative_error(*session.run([with_lengths, plain])) <= 1e-6
 
 
 @pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])

@@ -178,3 +178,21 @@ def test_gating_of_unfit_layers(method):
         with raises(TypeError, "input_layer", "float32", dtype.name):
             layer.context_gating(tf.zeros([BATCH, OUTPUTS], dtype))
     assert tf.global_variables() == []
+
+
+# What cannot become a tensor.
+
+
+@pytest.mark.parametrize("value", [None, [[1.0], [1.0, 2.0]], "rows"], ids=repr)
+def test_input_that_is_no_array(value):
+    with pytest.raises(TypeError, match="^reshaped_input: expected"):
+        LAYER.layer().forward(value)
+    with pytest.raises(TypeError, match="^input_layer: expected"):
+        LAYER.layer().context_gating(value)
+
+
+@pytest.mark.parametrize("flag", ["gating", "add_batch_norm", "is_training"])
+@pytest.mark.parametrize("value", [np.array([True, False]), np.array([True]), 1.0, 2], ids=repr)
+def test_flags_that_are_nearly_bools(flag, value):
+    with raises(TypeError, flag, "a bool", repr(value)):
+        LAYER.layer(**{flag: value})

@@ -1,6 +1,7 @@
 """Outputs, moving averages and gradients equal the float64 statement of the formulas, for all shapes and values."""
 
 import golden
+import loupe
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -81,6 +82,18 @@ def check_moving_averages(statement, inputs, session, rng):
     for name, value in came.items():
         blur = np.abs(blurred_ones[name] - expected[name]).max() if expected else 0
         np.testing.assert_allclose(value, expected.get(name, inputs[name]), 1e-6, 3 * blur, err_msg=name)
+
+
+@each_method
+def test_gradients_are_finite_where_sums_of_squares_overflow(method, session, rng):
+    """As in NetFV where a covariance is near 0: the normalisation then makes nothing of the whole, but not NaN."""
+    x = tf.constant(1e3 * rng.standard_normal([2, 5, 8]).astype(np.float32))
+    y = getattr(loupe, method)(8, 5, 3, 4, gating=False, add_batch_norm=False).forward(x)
+    randomize(session, rng)
+    for variable in tf.trainable_variables():
+        if variable.op.name == "covar_weights":
+            session.run(variable.assign(tf.zeros_like(variable)))
+    assert all(np.isfinite(value).all() for value in session.run([y] + tf.gradients(y, [x] + tf.trainable_variables())))
 
 
 def inputs_of_batch_norm(inputs):
