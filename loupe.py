@@ -205,7 +205,8 @@ class PoolingBaseModel:
         if self.output_dim is not None:
             shape = [tf.dimension_value(descriptor.shape[1]), self.output_dim]
             weights = _variable("hidden1_weights", shape, 1 / math.sqrt(self.cluster_size))
-            with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"}):
+            is_large = weights.shape.num_elements() >= _LARGE_PROJECTION
+            with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"} if is_large else {}):
                 descriptor = tf.matmul(descriptor, weights)
         return self.context_gating(descriptor) if self.gating else descriptor
 
@@ -258,7 +259,7 @@ class PoolingBaseModel:
         if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
             raise ValueError(f"num_samples: expected lengths from 0 to max_samples = {size}, came {lengths}")
         in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
-        shown = tf.saturate_cast(tf.stack([tf.reduce_min(num_samples), tf.reduce_max(num_samples)]), tf.int32)
+        shown = tf.saturate_cast(num_samples, tf.int32)
         message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", came", shown]
         num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message)
         batch = tf.shape(lists)[0]
@@ -360,6 +361,10 @@ class NetFV(PoolingBaseModel):
         return self._output(tf.concat([first, second], axis=1))
 
 
+# From so many weights on, they outgrow the processor's cache, and the gradient below is the faster.
+_LARGE_PROJECTION = 2**23
+
+
 def _projection_gradient(op, gradient):
     """The gradients of ``y = matmul(v, W)`` to v and W, for a `gradient` [B, O], a v [B, P] and a W [P, O] with P >> B.
 
@@ -452,7 +457,7 @@ def _checked_in_run(value, condition, message):
     """value, once condition, a bool tensor, is found to hold in the run; message is a list of texts and int32s."""
     # Texts have no place on a GPU, and TensorFlow would refuse them under tf.device("/gpu:0").
     with tf.device("/device:CPU:0"):
-        assertion = tf.debugging.Assert(condition, message)
+        assertion = tf.debugging.Assert(condition, message, summarize=1000)
     with tf.control_dependencies([assertion]):
         return tf.identity(value)
 
