@@ -2,10 +2,10 @@
 
 Each of scikit-learn's 1,797 digits of 8x8 pixels becomes the list of its 36 patches of 3x3 pixels. Nothing in the list
 tells where a patch was, unless --positions adds it. With --lengths, blank patches are left out, which makes lists of
-different lengths; they are filled up to --max-samples, and the layer is told how long each is, or not. A pooling layer turns the list into one vector, and a linear
-classifier on it is trained with the layer. A quarter of the digits are left out of the training and test it. The
-program prints the accuracy there, in inference mode, and the seconds of training, and draws the accuracies as PNG. Runs
-with the same seed, on the same machine, give the same accuracies.
+different lengths; they are filled up to --max-samples, and the layer is told how long each is, or not. A pooling layer
+turns the list into one vector, and a linear classifier on it is trained with the layer. A quarter of the digits are left
+out of the training and test it. The program prints the accuracy there, in inference mode, and the seconds of training,
+and draws the accuracies as PNG. Runs with the same seed, on the same machine, give the same accuracies.
 """
 
 import argparse
@@ -213,9 +213,7 @@ def parsed(argv):
         choices=["given", "filled"],
         help="leave out blank patches, and give the layer the lengths of the lists, or let the zeros filled in count",
     )
-    parser.add_argument(
-        "--max-samples", type=positive(int), default=36, help="what lists are filled up to, at least 36"
-    )
+    parser.add_argument("--max-samples", type=positive(int), default=36, help="what lists are filled up to, from 36 on")
     parser.add_argument("--epochs", type=positive(int), default=80, help="how often the training digits are seen")
     parser.add_argument("--batch-size", type=positive(int), default=128, help="digits in a step")
     parser.add_argument("--clusters", type=positive(int), default=32, help="cluster_size of the layers")
@@ -226,9 +224,7 @@ def parsed(argv):
     parser.add_argument("--output", type=writable, default="digits.png", metavar="PNG", help="the chart")
     options = parser.parse_args(argv)
     if options.max_samples < 36:
-        parser.error(
-            f"argument --max-samples: expected at least 36, the patches of a digit, came {options.max_samples}"
-        )
+        parser.error(f"argument --max-samples: expected at least 36, came {options.max_samples}")
     # Once each, in the order of the table.
     options.methods = [method for method in METHODS if method in options.methods]
     options.gating = [gating for gating in KINDS if gating in options.gating]

@@ -8,7 +8,8 @@ from configurations import BATCH, FEATURES, SAMPLES, each_configuration
 
 
 def registered_gradients(graph):
-    return [op.get_attr("_gradient_op_type") for op in graph.get_operations() if "_gradient_op_type" in op.node_def.attr]
+    name = "_gradient_op_type"
+    return [op.get_attr(name) for op in graph.get_operations() if name in op.node_def.attr]
 
 
 @each_configuration
