@@ -3,9 +3,9 @@
 Each of scikit-learn's 1,797 digits of 8x8 pixels becomes the list of its 36 patches of 3x3 pixels. Nothing in the list
 tells where a patch was, unless --positions adds it. With --lengths, blank patches are left out, which makes lists of
 different lengths; they are filled up to --max-samples, and the layer is told how long each is, or not. A pooling layer
-turns the list into one vector, and a linear classifier on it is trained with the layer. A quarter of the digits are left
-out of the training and test it. The program prints the accuracy there, in inference mode, and the seconds of training,
-and draws the accuracies as PNG. Runs with the same seed, on the same machine, give the same accuracies.
+turns the list into one vector, and a linear classifier on it is trained with the layer. A quarter of the digits are
+left out of the training and test it. The program prints the accuracy there, in inference mode, and the seconds of
+training, and draws the accuracies as PNG. Runs with the same seed, on the same machine, give the same accuracies.
 """
 
 import argparse
