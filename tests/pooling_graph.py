@@ -12,6 +12,31 @@ LENGTHS = (SAMPLES, 0, 3, 1)
 with_and_without_lengths = pytest.mark.parametrize("has_lengths", [False, True], ids=["full", "lengths"])
 
 
+def each_configuration_and_lengths(configurations):
+    """Parametrizes by configuration and has_lengths.
+
+    With lengths, those without gates or without batch norm, which lengths change less, are left to the long run: each
+    takes a good part of a second.
+    """
+    return pytest.mark.parametrize(
+        "configuration, has_lengths",
+        [
+            pytest.param(
+                configuration,
+                has_lengths,
+                id="{}-{}".format(configuration, "lengths" if has_lengths else "full"),
+                marks=[pytest.mark.long] if has_lengths and not is_gated_and_normed(configuration) else [],
+            )
+            for configuration in configurations
+            for has_lengths in (False, True)
+        ],
+    )
+
+
+def is_gated_and_normed(configuration):
+    return configuration.gating and configuration.add_batch_norm
+
+
 class PoolingGraph(collections.namedtuple("PoolingGraph", "x num_samples y")):
     """num_samples is None where all lists are full."""
 

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 from comparison import randomize, relative_error
-from configurations import BATCH, each_configuration
-from pooling_graph import build, random_lists, with_and_without_lengths
+from configurations import BATCH, CONFIGURATIONS, each_configuration
+from pooling_graph import build, each_configuration_and_lengths, random_lists
 
 
 def names():
@@ -28,8 +28,7 @@ def test_shape_and_variables(configuration):
         assert build(configuration, batch=BATCH, output_dim=None).y.shape.as_list() == [BATCH, size]
 
 
-@each_configuration
-@with_and_without_lengths
+@each_configuration_and_lengths(CONFIGURATIONS)
 def test_what_is_projected_and_gated_is_the_descriptor(configuration, has_lengths, session, rng):
     plain = configuration._replace(gating=False)
     with tf.variable_scope("pooling", reuse=tf.AUTO_REUSE):

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from comparison import randomize, relative_error
-from configurations import BATCH, each_inference_configuration
-from pooling_graph import build, random_lists, with_and_without_lengths
+from configurations import BATCH, CONFIGURATIONS
+from pooling_graph import build, each_configuration_and_lengths, random_lists
 
 IS_TF1 = tf.__version__.startswith("1.")
 
 
-@each_inference_configuration
-@with_and_without_lengths
+@each_configuration_and_lengths([c for c in CONFIGURATIONS if not c.is_training])
 def test_tflite(configuration, has_lengths, session, rng, monkeypatch):
     if not hasattr(getattr(tf, "lite", None), "TFLiteConverter"):
         pytest.skip("this TensorFlow has no converter to TFLite")
@@ -40,8 +39,7 @@ def test_tflite(configuration, has_lengths, session, rng, monkeypatch):
     assert relative_error(came, expected) <= 1e-5
 
 
-@each_inference_configuration
-@with_and_without_lengths
+@each_configuration_and_lengths([c for c in CONFIGURATIONS if not c.is_training])
 def test_onnx(configuration, has_lengths, session, rng):
     tf2onnx, onnxruntime = pytest.importorskip("tf2onnx"), pytest.importorskip("onnxruntime")
     graph = build(configuration, has_lengths)

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 from comparison import randomize
-from configurations import BATCH, OUTPUTS, SAMPLES, each_configuration
+from configurations import BATCH, CONFIGURATIONS, OUTPUTS, SAMPLES
 from numpy_pooling import pool
-from pooling_graph import build, random_lists, with_and_without_lengths
+from pooling_graph import build, each_configuration_and_lengths, random_lists
 
 # Few clusters, because each entry of each input is moved by itself.
 SIZES = {"cluster_size": 3}
@@ -37,12 +37,16 @@ class Problem:
         return self.statement({name: v + step * directions.get(name, 0) for name, v in self.inputs.items()})
 
 
-@each_configuration
-@with_and_without_lengths
-def test_gradients(configuration, has_lengths, session, rng):
-    """Each entry of the gradient of each input, by central differences."""
+@each_configuration_and_lengths(CONFIGURATIONS)
+def test_derivatives(configuration, has_lengths, session, rng):
     problem = Problem(configuration, has_lengths, session, rng)
     gradients = tf.gradients(problem.loss, list(problem.sources.values()))
+    check_gradients(problem, gradients, session)
+    check_second_derivatives(problem, gradients, session, rng)
+
+
+def check_gradients(problem, gradients, session):
+    """Each entry of the gradient of each input, by central differences."""
     came = dict(zip(problem.sources, session.run(gradients, problem.feed)))
     expected, step = {}, 1e-5
     for name, value in problem.inputs.items():
@@ -61,14 +65,10 @@ def test_gradients(configuration, has_lengths, session, rng):
         assert np.abs(came[name] - gradient).max() <= 1.2e-4 * scale, name
 
 
-@each_configuration
-@with_and_without_lengths
-def test_second_derivatives(configuration, has_lengths, session, rng):
+def check_second_derivatives(problem, gradients, session, rng):
     """Along random directions of all inputs together: d^2/dt^2 of the sum at input + t * direction."""
-    problem = Problem(configuration, has_lengths, session, rng)
     sources = list(problem.sources.values())
     placeholders = [tf.placeholder(tf.float32, source.shape) for source in sources]
-    gradients = tf.gradients(problem.loss, sources)
     slope = tf.add_n([tf.reduce_sum(g * direction) for g, direction in zip(gradients, placeholders)])
     second = [
         tf.constant(0.0) if g is None else tf.reduce_sum(g * direction)

@@ -5,8 +5,8 @@ import re
 
 import pytest
 import tensorflow.compat.v1 as tf
-from configurations import each_configuration
-from pooling_graph import build, with_and_without_lengths
+from configurations import CONFIGURATIONS
+from pooling_graph import build, each_configuration_and_lengths
 from tensorflow.python.framework import kernels
 
 # Without a kernel for GPUs in TensorFlow itself: the summary that NetRVLAD makes of its biases, and its tag.
@@ -35,8 +35,7 @@ needs_gpu_kernels = pytest.mark.skipif(
 
 
 @needs_gpu_kernels
-@each_configuration
-@with_and_without_lengths
+@each_configuration_and_lengths(CONFIGURATIONS)
 def test_every_op_has_a_gpu_kernel(configuration, has_lengths, graph):
     pooling = build(configuration, has_lengths)
     tf.gradients(tf.square(pooling.y), [pooling.x] + tf.trainable_variables())

@@ -27,10 +27,11 @@ def optimizer(name, step):
 
 
 def losses(rng):
-    """A feed, the configurations' losses on one batch with lengths, a dict by name, and the gradients of them all."""
-    graphs = build_all(
-        [configuration for configuration in CONFIGURATIONS if configuration.is_training], has_lengths=True
-    )
+    """A feed, the configurations' losses on one batch with lengths, a dict by name, and the gradients of them all.
+
+    Gated ones, of which the others are parts, in training mode.
+    """
+    graphs = build_all([c for c in CONFIGURATIONS if c.is_training and c.gating], has_lengths=True)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     by_name = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
     variables = tf.trainable_variables()
@@ -41,6 +42,8 @@ def losses(rng):
 def check(name, session, feed, by_name, train):
     """Each loss falls, and each variable moves."""
     variables = tf.trainable_variables()
+    # The first step of dual averaging is from the origin, wherever the variables were.
+    session.run(train, feed)
     before = session.run([by_name, variables], feed)
     for _ in range(10):
         session.run(train, feed)
@@ -60,7 +63,7 @@ def test_optimizers(session, rng):
             train = optimizer(name, step).apply_gradients(gradients, global_step=step)
         session.run(tf.global_variables_initializer())
         check(name, session, feed, by_name, train)
-        assert session.run(step) == 10
+        assert session.run(step) == 11
 
 
 def test_sync_replicas_optimizer(graph, rng):
