@@ -91,9 +91,15 @@ def test_commands_on_records_of_the_real_sizes(tmp_path, capsys, monkeypatch, rn
     assert len(list(submission.read("released.csv"))) == 6
 
 
+def test_measuring(capsys):
+    (command,) = [command for command in COMMANDS if "measure.py" in command]
+    run(command, SMALL, "--batch-size 2 --videos 4 --shards 1 --max-frames 4 --iterations 4 --steps 1")
+    assert "waits" in capsys.readouterr().out
+
+
 def test_all_commands_are_run():
     assert len(COMMANDS) == README.count("python examples/youtube8m/") + README.count("python -m pip")
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 13
 
 
 def test_published_table_is_that_of_the_presets():
