@@ -154,7 +154,7 @@ def check(case):
             with pytest.raises(ERRORS) as raised:
                 call(case, session)
             message = str(raised.value)
-            assert any(name + ": expected " in message for name in named), message
+            assert any(name + ": expected" in message for name in named), message
             assert ", came" in message
         else:
             y, statement, inputs, rng = call(case, session)
