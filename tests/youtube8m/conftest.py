@@ -3,4 +3,14 @@
 import pathlib
 import sys
 
+import pytest
+import tensorflow.compat.v1 as tf
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "youtube8m"))
+
+
+@pytest.fixture(autouse=True)
+def event_files():
+    """Event files of this test alone: TensorFlow keeps their writers by relative path, and so for another directory."""
+    yield
+    tf.summary.FileWriterCache.clear()
