@@ -127,7 +127,7 @@ class PoolingBaseModel:
             raise ValueError(f"input_layer: expected shape [B, M] with a known M, came {input_layer.shape}")
         width = tf.dimension_value(input_layer.shape[1])
         stddev = 1 / math.sqrt(width)
-        activation = tf.matmul(input_layer, _variable("gating_weights", [width, width], stddev))  # [B, M]
+        activation = _projected(input_layer, _variable("gating_weights", [width, width], stddev))  # [B, M]
         return input_layer * tf.sigmoid(self._norm(activation, "gating", stddev))
 
     # The steps that the methods share, in the order in which their formulas take them.
@@ -186,6 +186,13 @@ class PoolingBaseModel:
         return mass, assignment * (1 / tf.maximum(mass, 1e-18))
 
     @staticmethod
+    def _plus(v, constants):
+        """v [B, D, K] + constants [1, D, K]. By tf.nn.bias_add, because its gradient sums the faster over the lists."""
+        flat = tf.reshape(v, [-1, constants.shape.num_elements()])
+        sums = tf.nn.bias_add(flat, tf.reshape(constants, [-1]))
+        return tf.reshape(sums, [-1] + constants.shape.as_list()[1:])
+
+    @staticmethod
     def _l2_normalized(v, mass=1.0, each_cluster=False):
         """mass * v [B, D, K] l2-normalised over D for each cluster, if asked, and then as a whole. [B, D * K]
 
@@ -205,9 +212,7 @@ class PoolingBaseModel:
         if self.output_dim is not None:
             shape = [tf.dimension_value(descriptor.shape[1]), self.output_dim]
             weights = _variable("hidden1_weights", shape, 1 / math.sqrt(self.cluster_size))
-            is_large = weights.shape.num_elements() >= _LARGE_PROJECTION
-            with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"} if is_large else {}):
-                descriptor = tf.matmul(descriptor, weights)
+            descriptor = _projected(descriptor, weights)
         return self.context_gating(descriptor) if self.gating else descriptor
 
     def _norm(self, activation, name, stddev):
@@ -291,9 +296,8 @@ class NetVLAD(PoolingBaseModel):
         samples = self._samples(reshaped_input, num_samples)
         assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
         mass, shares = self._mass_and_shares(assignment)
-        # "+ -", because the gradient of "-" negates all of [B, D, K] before it sums over the lists.
-        residuals = tf.matmul(samples.lists, shares, transpose_a=True) + -self._centers()  # [B, D, K]
-        return self._output(self._l2_normalized(residuals, mass, each_cluster=True))
+        means = tf.matmul(samples.lists, shares, transpose_a=True)  # [B, D, K]
+        return self._output(self._l2_normalized(self._plus(means, -self._centers()), mass, each_cluster=True))
 
 
 class NetRVLAD(PoolingBaseModel):
@@ -355,32 +359,35 @@ class NetFV(PoolingBaseModel):
         scaled = centers * inverse
         means = tf.matmul(samples.lists, shares, transpose_a=True)  # [B, D, K]
         squares = tf.matmul(tf.square(samples.lists), shares, transpose_a=True)  # [B, D, K]
-        first = (means + -centers) * inverse  # "+ -" as in NetVLAD
-        second = squares * tf.square(inverse) + -(tf.square(scaled) + 1) + first * (-2 * scaled)
+        first = self._plus(means, -centers) * inverse
+        second = self._plus(squares * tf.square(inverse) + first * (-2 * scaled), -1 - scaled * scaled)
         first, second = self._l2_normalized(first, mass, each_cluster=True), self._l2_normalized(second, mass)
         return self._output(tf.concat([first, second], axis=1))
 
 
-# From so many weights on, they outgrow the processor's cache, and the gradient below is the faster.
-_LARGE_PROJECTION = 2**23
+# From so many weights on, TensorFlow's own gradient is the slower one.
+_LARGE_PROJECTION = 2**18
+
+
+def _projected(v, weights):
+    """v [B, P] times the weights [P, O], with the gradient below where they are many. [B, O]"""
+    is_large = weights.shape.num_elements() >= _LARGE_PROJECTION
+    with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"} if is_large else {}):
+        return tf.matmul(v, weights)
 
 
 def _projection_gradient(op, gradient):
-    """The gradients of ``y = matmul(v, W)`` to v and W, for a `gradient` [B, O], a v [B, P] and a W [P, O] with P >> B.
+    """The gradients of ``y = matmul(v, W)`` to v [B, P] and W [P, O], for the `gradient` [B, O] to y.
 
-    TensorFlow's own ``matmul(gradient, W, transpose_b=True)`` takes twice to four times as long as the same products
-    with W on the left, which is not transposed then. In blocks of rows of W they are a little faster still, and so is
-    W's gradient as a batch of one. The name, which a meta graph carries, finds this function in each process that
-    imports loupe; a tf.custom_gradient would be known only to the process that built the graph.
+    TensorFlow's own ``matmul(gradient, W, transpose_b=True)`` takes three to four times as long as the same products
+    with W on the left, which is not transposed then. The name, which a meta graph carries, finds this function in each
+    process that imports loupe; a tf.custom_gradient would be known only to the process that built the graph.
     """
-    descriptor, weights = op.inputs
+    v, weights = op.inputs
     gradient = tf.convert_to_tensor(gradient)  # It is IndexedSlices where the output was gathered from.
-    size, width = weights.shape.as_list()
-    blocks = math.gcd(size, 64)
-    by_block = tf.matmul(tf.reshape(weights, [blocks, -1, width]), tf.expand_dims(tf.transpose(gradient), 0))
-    to_descriptor = tf.reshape(tf.transpose(by_block, [2, 0, 1]), [-1, size])  # from [blocks, P / blocks, B]
-    to_weights = tf.matmul(tf.expand_dims(descriptor, 0), tf.expand_dims(gradient, 0), transpose_a=True)
-    return to_descriptor, tf.squeeze(to_weights, 0)
+    # In three dimensions, because TensorFlow makes a transposition in two an option of the product, which is slower.
+    columns = tf.squeeze(tf.linalg.matrix_transpose(tf.expand_dims(gradient, 0)), 0)  # [O, B]
+    return tf.transpose(tf.matmul(weights, columns)), tf.matmul(v, gradient, transpose_a=True)
 
 
 try:

@@ -6,9 +6,9 @@ their order and no more concurrency.
 
 A product ``C = A B`` has two orientations: ``matmul(A, B)``, and ``matmul(B', A')`` with the result ``C'``. TensorFlow
 has other kernels for batches of products, so that either may also be a batch of one, or of blocks of the first
-operand's rows. A short timing picks the fastest. An activation may stay transposed, as nothing says how it must lie in
-memory; the gradients of parameters and of the input must lie as those do, so that there the second orientation
-includes the transposition of its result.
+operand's rows; and an operand that is to be transposed may be so by an op of its own. A short timing picks the
+fastest. An activation may stay transposed, as nothing says how it must lie in memory; the gradients of parameters and
+of the input must lie as those do, so that there the second orientation includes the transposition of its result.
 """
 
 import collections
@@ -131,12 +131,15 @@ def _candidates(product, left, right):
 
     forms = {"": tf.matmul}
     if left.shape.ndims == 2:
-        forms.update({", batch of one": _batch_of_one, ", blocks": _blocks})
+        forms.update({", batch of one": _batch_of_one, ", blocks": _blocks, ", transposed first": _transposed_first})
     candidates = {}
     for is_transposed in (False, True):
+        first, second = product.transpose_left, product.transpose_right
+        if is_transposed:
+            first, second = not second, not first
         for form, multiply in forms.items():
-            rows_are_last = not product.transpose_right if is_transposed else product.transpose_left
-            if multiply is not _blocks or not rows_are_last:
+            is_possible = {_blocks: not first, _transposed_first: first or second}.get(multiply, True)
+            if is_possible:
                 candidates[("transposed" if is_transposed else "direct") + form] = builder(multiply, is_transposed)
     return candidates
 
@@ -153,6 +156,15 @@ def _blocks(a, b, transpose_a, transpose_b):
     blocks = tf.reshape(a, [math.gcd(rows, 64), -1, width])
     product = tf.matmul(blocks, b[tf.newaxis], transpose_b=transpose_b)
     return tf.reshape(product, [rows, product.shape[-1]])
+
+
+def _transposed_first(a, b, transpose_a, transpose_b):
+    """The product of operands that ops of their own transpose, in three dimensions so that they stay ops."""
+
+    def transposed(x):
+        return tf.squeeze(tf.linalg.matrix_transpose(x[tf.newaxis]), 0)
+
+    return tf.matmul(transposed(a) if transpose_a else a, transposed(b) if transpose_b else b)
 
 
 def _fastest(session, candidates):
