@@ -185,11 +185,12 @@ class PoolingBaseModel:
         # A cluster below this floor adds nothing to the output. The gradient has the square, so a lower one overflows.
         return mass, assignment * (1 / tf.maximum(mass, 1e-18))
 
-    @staticmethod
-    def _plus(v, constants):
-        """v [B, D, K] + constants [1, D, K]. By tf.nn.bias_add, because its gradient sums the faster over the lists."""
-        flat = tf.reshape(v, [-1, constants.shape.num_elements()])
-        sums = tf.nn.bias_add(flat, tf.reshape(constants, [-1]))
+    def _plus(self, v, constants):
+        """v [B, D, K] + constants [1, D, K]."""
+        if self.is_training is False:
+            return v + constants  # TensorFlow 1.15 cannot convert the other to TFLite.
+        # Because the gradient of bias_add sums over the lists two to three times as fast.
+        sums = tf.nn.bias_add(tf.reshape(v, [-1, constants.shape.num_elements()]), tf.reshape(constants, [-1]))
         return tf.reshape(sums, [-1] + constants.shape.as_list()[1:])
 
     @staticmethod
@@ -365,23 +366,26 @@ class NetFV(PoolingBaseModel):
         return self._output(tf.concat([first, second], axis=1))
 
 
-# From so many weights on, TensorFlow's own gradient is the slower one.
+# From so many weights on, TensorFlow's own gradient is the slower one, unless the batch is of a few lists only.
 _LARGE_PROJECTION = 2**18
 
 
 def _projected(v, weights):
     """v [B, P] times the weights [P, O], with the gradient below where they are many. [B, O]"""
-    is_large = weights.shape.num_elements() >= _LARGE_PROJECTION
-    with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"} if is_large else {}):
+    graph = tf.get_default_graph()
+    # Not in functions, because tf.saved_model.save cannot save one whose gradient is registered by a name.
+    is_fast = weights.shape.num_elements() >= _LARGE_PROJECTION and not graph.building_function
+    with graph.gradient_override_map({"MatMul": "LoupeProjection"} if is_fast else {}):
         return tf.matmul(v, weights)
 
 
 def _projection_gradient(op, gradient):
     """The gradients of ``y = matmul(v, W)`` to v [B, P] and W [P, O], for the `gradient` [B, O] to y.
 
-    TensorFlow's own ``matmul(gradient, W, transpose_b=True)`` takes three to four times as long as the same products
-    with W on the left, which is not transposed then. The name, which a meta graph carries, finds this function in each
-    process that imports loupe; a tf.custom_gradient would be known only to the process that built the graph.
+    TensorFlow's own gradient to v is ``matmul(gradient, W, transpose_b=True)``. With batches of tens it takes two to
+    four times as long as the same product with W on the left, which is not transposed then. The name, which a meta
+    graph carries, finds this function in each process that imports loupe; a tf.custom_gradient would be known only to
+    the process that built the graph.
     """
     v, weights = op.inputs
     gradient = tf.convert_to_tensor(gradient)  # It is IndexedSlices where the output was gathered from.

@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
 from comparison import randomize, relative_error
-from configurations import CONFIGURATIONS, FEATURES, SAMPLES
+from configurations import CONFIGURATIONS, FEATURES, SAMPLES, each_configuration
 from pooling_graph import LENGTHS, build, each_configuration_and_lengths, is_gated_and_normed, random_lists
 from tensorflow.python.eager import context
 
@@ -60,6 +60,29 @@ def test_wrap_function(configuration, has_lengths, session, rng):
             check([y] + tape.gradient(loss, sources), expected)
 
 
+@each_configuration
+def test_saved_model_of_a_function(configuration, rng, tmp_path):
+    """tf.saved_model.save keeps the gradients of a function. In 2.x it traces those of registered names, and fails."""
+    with context.eager_mode():
+        pool = tf.wrap_function(configuration.layer().forward, specifications(False))
+        module = tf2.Module()
+        module.weights = list(pool.graph.variables)
+        module.pool = tf2.function(lambda x: pool(x), input_signature=specifications(False))
+        tf2.saved_model.save(module, str(tmp_path))
+        loaded = tf2.saved_model.load(str(tmp_path))
+        lists = tf.constant(random_lists(rng))
+        y, gradient = value_and_gradient(loaded.pool, lists)
+        check([y, gradient], [value.numpy() for value in value_and_gradient(pool, lists)])
+
+
+def value_and_gradient(call, x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = call(x)
+        loss = tf.reduce_sum(tf.square(y))
+    return y, tape.gradient(loss, x)
+
+
 def check(came, expected):
     y, gradients = came[0], came[1:]
     assert relative_error(y, expected[0]) <= 2e-6
@@ -107,11 +130,7 @@ def test_xla_function(configuration, has_lengths, session, rng):
             variable.assign(values[variable.name.split(":")[0]])
 
         @tf2.function(jit_compile=True)
-        def compiled(*inputs):
-            with tf.GradientTape() as tape:
-                tape.watch(inputs[0])
-                y = pool(*inputs)
-                loss = tf.reduce_sum(tf.square(y))
-            return [y, tape.gradient(loss, inputs[0])]
+        def compiled(x, *lengths):
+            return value_and_gradient(lambda x: pool(x, *lengths), x)
 
         check([value.numpy() for value in compiled(*arguments(lists, has_lengths))], expected)
