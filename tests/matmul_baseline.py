@@ -120,27 +120,26 @@ def _products(method, training, input_gradient):
 def _candidates(product, left, right):
     """Functions that build the product in each orientation and form, by name."""
 
-    def builder(multiply, is_transposed):
-        def build():
-            if is_transposed:
-                result = multiply(right, left, not product.transpose_right, not product.transpose_left)
-                return tf.linalg.matrix_transpose(result) if product.has_layout else result
-            return multiply(left, right, product.transpose_left, product.transpose_right)
-
-        return build
-
+    flags = product.transpose_left, product.transpose_right
+    orientations = {"direct": (left, right, *flags), "transposed": (right, left, not flags[1], not flags[0])}
     forms = {"": tf.matmul}
     if left.shape.ndims == 2:
         forms.update({", batch of one": _batch_of_one, ", blocks": _blocks, ", transposed first": _transposed_first})
+
+    def builder(multiply, orientation):
+        def build():
+            result = multiply(*orientations[orientation])
+            is_to_turn = orientation == "transposed" and product.has_layout
+            return tf.linalg.matrix_transpose(result) if is_to_turn else result
+
+        return build
+
     candidates = {}
-    for is_transposed in (False, True):
-        first, second = product.transpose_left, product.transpose_right
-        if is_transposed:
-            first, second = not second, not first
+    for orientation, (_, _, transpose_a, transpose_b) in orientations.items():
         for form, multiply in forms.items():
-            is_possible = {_blocks: not first, _transposed_first: first or second}.get(multiply, True)
+            is_possible = {_blocks: not transpose_a, _transposed_first: transpose_a or transpose_b}.get(multiply, True)
             if is_possible:
-                candidates[("transposed" if is_transposed else "direct") + form] = builder(multiply, is_transposed)
+                candidates[orientation + form] = builder(multiply, orientation)
     return candidates
 
 

@@ -53,11 +53,7 @@ def test_wrap_function(configuration, has_lengths, session, rng):
         inputs = arguments(lists, has_lengths)
         for call in (pool, tf2.function(lambda *inputs: pool(*inputs))):
             sources = inputs[:1] + [variables[name] for name in names]
-            with tf.GradientTape() as tape:
-                tape.watch(inputs[0])
-                y = call(*inputs)
-                loss = tf.reduce_sum(tf.square(y))
-            check([y] + tape.gradient(loss, sources), expected)
+            check(value_and_gradients(call, inputs, sources), expected)
 
 
 @each_configuration
@@ -71,16 +67,17 @@ def test_saved_model_of_a_function(configuration, rng, tmp_path):
         tf2.saved_model.save(module, str(tmp_path))
         loaded = tf2.saved_model.load(str(tmp_path))
         lists = tf.constant(random_lists(rng))
-        y, gradient = value_and_gradient(loaded.pool, lists)
-        check([y, gradient], [value.numpy() for value in value_and_gradient(pool, lists)])
+        expected = [value.numpy() for value in value_and_gradients(pool, [lists], [lists])]
+        check(value_and_gradients(loaded.pool, [lists], [lists]), expected)
 
 
-def value_and_gradient(call, x):
+def value_and_gradients(call, inputs, sources):
+    """What the call returns for the inputs, and the gradients of its sum of squares to the sources, a list."""
     with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = call(x)
+        tape.watch(inputs[0])
+        y = call(*inputs)
         loss = tf.reduce_sum(tf.square(y))
-    return y, tape.gradient(loss, x)
+    return [y] + tape.gradient(loss, sources)
 
 
 def check(came, expected):
@@ -130,7 +127,7 @@ def test_xla_function(configuration, has_lengths, session, rng):
             variable.assign(values[variable.name.split(":")[0]])
 
         @tf2.function(jit_compile=True)
-        def compiled(x, *lengths):
-            return value_and_gradient(lambda x: pool(x, *lengths), x)
+        def compiled(*inputs):
+            return value_and_gradients(pool, inputs, [inputs[0]])
 
         check([value.numpy() for value in compiled(*arguments(lists, has_lengths))], expected)
