@@ -3,6 +3,7 @@
 import json
 import os
 
+import files
 import tensorflow.compat.v1 as tf
 from commandline import UserError
 
@@ -70,9 +71,8 @@ def save_settings(directory, settings):
     """Writes a dict of settings beside the checkpoints of the directory, whole or not at all."""
     os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, SETTINGS)
-    with open(path + ".partial", "w", encoding="utf-8") as file:
+    with files.whole(path) as partial, open(partial, "w", encoding="utf-8") as file:
         json.dump(settings, file, indent=1, sort_keys=True)
-    os.replace(path + ".partial", path)
 
 
 def load_settings(path):

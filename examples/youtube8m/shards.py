@@ -1,7 +1,6 @@
 """Writes frame-level YouTube-8M records."""
 
-import os
-
+import files
 import tensorflow.compat.v1 as tf
 
 
@@ -29,12 +28,6 @@ def _frame(values):
 
 def write(path, examples):
     """Writes a shard of serialised examples, whole or not at all."""
-    partial = f"{path}.{os.getpid()}.partial"  # the processes of a cluster may write at the same time
-    try:
-        with tf.io.TFRecordWriter(partial) as writer:
-            for serialized in examples:
-                writer.write(serialized)
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    with files.whole(path) as partial, tf.io.TFRecordWriter(partial) as writer:
+        for serialized in examples:
+            writer.write(serialized)

@@ -10,6 +10,7 @@ import contextlib
 import csv
 import os
 
+import files
 import numpy as np
 from commandline import UserError
 
@@ -25,12 +26,11 @@ def writer(path):
     Raises:
       UserError: if the file cannot be written.
     """
-    partial = path + ".partial"
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(None, "expected a file, came a directory")
         # With the line ends of the challenge's own files, on every system.
-        with open(partial, "w", newline="", encoding="utf-8") as file:
+        with files.whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(HEADER)
 
@@ -40,12 +40,8 @@ def writer(path):
                 rows.writerow([video, " ".join(f"{label} {confidence!s}" for label, confidence in pairs)])
 
             yield write
-        os.replace(partial, path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(partial)
 
 
 def read(path):
