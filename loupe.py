@@ -185,6 +185,13 @@ class PoolingBaseModel:
         # A cluster below this floor adds nothing to the output. The gradient has the square, so a lower one overflows.
         return mass, assignment * (1 / tf.maximum(mass, 1e-18))
 
+    def _weighted_sums(self, lists, weights):
+        """sum_n w[n, k] x[n, d] for lists of samples x [B, N, D] and their weights w [B, N, K]. [B, D, K]"""
+        # The product transposes its first operand, which takes longer for long lists than to transpose their sums.
+        if not tf.is_tensor(self.max_samples) and self.max_samples >= _LONG_LIST:
+            return tf.linalg.matrix_transpose(tf.matmul(weights, lists, transpose_a=True))
+        return tf.matmul(lists, weights, transpose_a=True)
+
     def _plus(self, v, constants):
         """v [B, D, K] + constants [1, D, K]."""
         if self.is_training is False:
@@ -297,7 +304,7 @@ class NetVLAD(PoolingBaseModel):
         samples = self._samples(reshaped_input, num_samples)
         assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
         mass, shares = self._mass_and_shares(assignment)
-        means = tf.matmul(samples.lists, shares, transpose_a=True)  # [B, D, K]
+        means = self._weighted_sums(samples.lists, shares)  # [B, D, K]
         return self._output(self._l2_normalized(self._plus(means, -self._centers()), mass, each_cluster=True))
 
 
@@ -313,7 +320,7 @@ class NetRVLAD(PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self._samples(reshaped_input, num_samples)
         assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
-        first = tf.matmul(samples.lists, assignment, transpose_a=True)  # [B, D, K]
+        first = self._weighted_sums(samples.lists, assignment)  # [B, D, K]
         return self._output(self._l2_normalized(first, each_cluster=True))
 
     def _biases(self, name, width, stddev):
@@ -358,13 +365,16 @@ class NetFV(PoolingBaseModel):
         mass, shares = self._mass_and_shares(self._soft_assignment(samples, weights))
         centers = self._centers()  # [1, D, K]
         scaled = centers * inverse
-        means = tf.matmul(samples.lists, shares, transpose_a=True)  # [B, D, K]
-        squares = tf.matmul(tf.square(samples.lists), shares, transpose_a=True)  # [B, D, K]
+        means = self._weighted_sums(samples.lists, shares)  # [B, D, K]
+        squares = self._weighted_sums(tf.square(samples.lists), shares)  # [B, D, K]
         first = self._plus(means, -centers) * inverse
         second = self._plus(squares * tf.square(inverse) + first * (-2 * scaled), -1 - scaled * scaled)
         first, second = self._l2_normalized(first, mass, each_cluster=True), self._l2_normalized(second, mass)
         return self._output(tf.concat([first, second], axis=1))
 
+
+# The number of samples from which lists are long: shorter ones are summed faster without transposing the sums.
+_LONG_LIST = 512
 
 # From so many weights on, TensorFlow's own gradient is the slower one, unless the batch is of a few lists only.
 _LARGE_PROJECTION = 2**18
