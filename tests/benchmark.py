@@ -73,22 +73,31 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.memory and sys.platform == "win32":
         parser.error("the peak memory is not measured on Windows: expected --no-memory")
+    if options.json:
+        try:
+            open(options.json, "a").close()
+        except OSError as error:
+            parser.error(f"--json: {error}")
     tasks = [Task(m, s, mode) for m in options.methods for s in options.sizes for mode in options.modes]
     measures = [name for name in MEASURES if getattr(options, name)]
     report = {"about": _about(arguments), "rows": []}
-    with tqdm(total=len(tasks) * len(measures), disable=None) as progress:
-        for name in measures:  # One after the other, since memory goes first, as long as this process is small.
-            for task in tasks:
-                progress.set_description(f"{name}: {task}")
-                row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
-                report["rows"].append(row)
-                progress.update()
-    print(json.dumps(report["about"], indent=2))
-    for name in measures:
-        print(f"\n{name}\n\n{_table([row for row in report['rows'] if row['measure'] == name])}")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(report, file, indent=1)
+    try:
+        with tqdm(total=len(tasks) * len(measures), disable=None) as progress:
+            for name in measures:  # One after the other, since memory goes first, as long as this process is small.
+                for task in tasks:
+                    progress.set_description(f"{name}: {task}")
+                    row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
+                    report["rows"].append(row)
+                    progress.update()
+    finally:  # What has been measured is not lost if the rest fails or is interrupted.
+        print(json.dumps(report["about"], indent=2))
+        for name in measures:
+            rows = [row for row in report["rows"] if row["measure"] == name]
+            if rows:
+                print(f"\n{name}\n\n{_table(rows)}")
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump(report, file, indent=1)
     return report
 
 

@@ -60,6 +60,25 @@ def test_other_measures(tmp_path, capsys):
         assert _table_after(name, output)[1][:3] == ["NetVLAD", "small", "training"]
 
 
+def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
+    def interrupted(task, options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(benchmark.MEASURES, "profile", interrupted)
+    arguments = ["--methods", "NetVLAD", "--modes", "inference", "--no-memory", "--no-time", "--building", "--profile"]
+    with pytest.raises(KeyboardInterrupt):
+        _report(tmp_path, *arguments)
+    assert [row["measure"] for row in json.loads((tmp_path / "speed.json").read_text())["rows"]] == ["building"]
+    assert _table_after("building", capsys.readouterr().out)[1][:3] == ["NetVLAD", "small", "inference"]
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(benchmark.MEASURES, "time", None)
+    with pytest.raises(SystemExit):
+        benchmark.main(["--no-memory", "--json", str(tmp_path / "none" / "speed.json")])
+    assert "--json" in capsys.readouterr().err
+
+
 def test_bfloat16(tmp_path):
     rewrites = tf.ConfigProto().graph_options.rewrite_options
     arguments = ["--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", "--bfloat16"]
