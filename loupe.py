@@ -162,16 +162,15 @@ class PoolingBaseModel:
         """a = softmax(norm(x W)) over clusters, zero for padding. [B, N, K]"""
         # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
         activation = tf.matmul(samples.rows, weights)  # [T, K]
-        stddev = 1 / math.sqrt(self.feature_size)
-        if samples.places is None:
-            assignment = tf.nn.softmax(self._norm(activation, "cluster", stddev))
-            return tf.reshape(assignment, [-1, self.max_samples, self.cluster_size])
-        count = tf.shape(activation)[0]
-        if self.is_training is not False:
+        is_padded = samples.places is not None
+        if is_padded and self.is_training is not False:
             # The statistics of no samples at all are NaN, and so would be the moving averages for ever: take one zero.
-            zero = tf.zeros([tf.maximum(1 - count, 0), self.cluster_size])
+            zero = tf.zeros([tf.maximum(1 - tf.shape(activation)[0], 0), self.cluster_size])
             activation = tf.concat([activation, zero], axis=0)
-        assignment = tf.nn.softmax(self._norm(activation, "cluster", stddev))[:count]
+        assignment = tf.nn.softmax(self._norm(activation, "cluster", 1 / math.sqrt(self.feature_size)))
+        if not is_padded:
+            return tf.reshape(assignment, [-1, self.max_samples, self.cluster_size])
+        assignment = assignment[: tf.shape(samples.rows)[0]]
         return self._scattered(assignment, samples.places, samples.lists, self.cluster_size)
 
     @staticmethod
