@@ -95,7 +95,7 @@ def main(arguments=None):
             rows = [row for row in report["rows"] if row["measure"] == name]
             if rows:
                 print(f"\n{name}\n\n{_table(rows)}")
-        if options.json:
+        if options.json and report["rows"]:
             with open(options.json, "w") as file:
                 json.dump(report, file, indent=1)
     return report
