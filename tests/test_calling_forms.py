@@ -154,7 +154,9 @@ def test_is_training_as_placeholder(method, add_batch_norm, session, rng, lists)
 
 @pytest.mark.parametrize("is_training", [True, False])
 @pytest.mark.parametrize(
-    "form", [bool, int, np.bool_, tf.constant, lambda value: tf.placeholder_with_default(value, [])], ids=str
+    "form",
+    [bool, int, np.bool_, tf.constant, lambda value: tf.placeholder_with_default(value, [])],
+    ids=["bool", "int", "np.bool_", "constant", "placeholder"],
 )
 def test_is_training_as_value(form, is_training, session, rng, lists):
     configuration = TRAINING._replace(is_training=is_training)

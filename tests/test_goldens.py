@@ -27,7 +27,7 @@ def check(record_property):
     def check(quantity, came, expected):
         assert sorted(came) == sorted(expected)
         errors = {name: relative_error(came[name], expected[name]) for name in expected}
-        record_property("error of " + quantity, max(errors.values()))
+        record_property("error of " + quantity, float(max(errors.values())))
         assert all(error <= TOLERANCES[quantity] for error in errors.values()), errors
 
     return check
