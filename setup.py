@@ -54,7 +54,7 @@ setup(
     extras_require={
         "examples": EXAMPLES,
         # setuptools and wheel build what the packaging tests look into.
-        "test": EXAMPLES + ["pytest", "hypothesis", "setuptools", "wheel", "tf2onnx", "onnxruntime"],
+        "test": EXAMPLES + ["pytest", "pytest-xdist", "hypothesis", "setuptools", "wheel", "tf2onnx", "onnxruntime"],
     },
     cmdclass={"sdist": SourceDistribution},
 )

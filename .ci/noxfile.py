@@ -35,7 +35,7 @@ def tests(session):
     """All tests, or those that the arguments after -- say."""
     session.chdir(os.pardir)
     session.install(VERSIONS[session.python], "-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session(python=False)

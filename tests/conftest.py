@@ -23,6 +23,12 @@ def pytest_configure(config):
         tf.disable_v2_behavior()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """What ``-n auto`` is: a worker for each core, and four at most, because each holds a TensorFlow of its own."""
+    return min(os.cpu_count() or 1, 4)
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("-m"):
         return
