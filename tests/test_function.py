@@ -82,7 +82,8 @@ def value_and_gradients(call, inputs, sources):
 
 def check(came, expected):
     y, gradients = came[0], came[1:]
-    assert relative_error(y, expected[0]) <= 2e-6
+    # Each of the two is float32, and up to 2e-6 from the truth.
+    assert relative_error(y, expected[0]) <= 4e-6
     scale = max(np.abs(gradient).max() for gradient in expected[1:])
     for gradient, value in zip(gradients, expected[1:]):
         assert np.abs(gradient - value).max() <= 1e-5 * scale
