@@ -55,9 +55,9 @@ def test_accuracies(tmp_path):
 
 
 def test_same_numbers_with_one_seed(tmp_path):
-    short = ["--epochs", "3", "--methods", "NetFV", "mean", "NetVLAD", "--output", str(tmp_path / "digits.png")]
+    short = ["--epochs", "2", "--methods", "NetFV", "mean", "--output", str(tmp_path / "digits.png")]
     first = run("--seed", "7", *short)
-    assert list(first) == [(method, kind) for method in ("mean", "NetVLAD", "NetFV") for kind in ("plain", "gated")]
+    assert list(first) == [(method, kind) for method in ("mean", "NetFV") for kind in ("plain", "gated")]
     assert run("--seed", "7", *short) == first
     assert run("--seed", "8", *short) != first
 
@@ -88,9 +88,9 @@ def test_lists_without_blank_patches(digits):
 
 
 def test_lengths_make_the_filling_irrelevant(tmp_path):
-    short = ["--lengths", "given", "--epochs", "2", "--output", str(tmp_path / "digits.png"), "--max-samples"]
-    few, many = run(*(short + ["36"])), run(*(short + ["60"]))
-    assert len(few) == 10
+    short = ["--lengths", "given", "--gating", "plain", "--epochs", "2", "--output", str(tmp_path / "digits.png")]
+    few, many = (run(*short, "--max-samples", max_samples) for max_samples in ("36", "60"))
+    assert len(few) == 5
     assert all(abs(many[key] - few[key]) <= 0.01 for key in few)
 
 
