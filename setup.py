@@ -43,6 +43,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     py_modules=["loupe"],
+    # Said, an editable install puts this directory on the path. Otherwise, a clone called loupe hides the module from
+    # programs beside it.
+    package_dir={"": "."},
     python_requires=">=3.7",
     install_requires=[
         "tensorflow>=1.15",

@@ -1,7 +1,11 @@
-"""The wheel holds the one module, the sdist all that the tests need; both are built here, without the network."""
+"""The wheel holds the one module, the sdist all that the tests need, and an editable install finds the module.
+
+All are built here, without the network.
+"""
 
 import email
 import importlib.util
+import os
 import pathlib
 import shutil
 import subprocess
@@ -21,6 +25,8 @@ BUILD = """
 from setuptools.build_meta import __legacy__ as backend
 backend.build_sdist("dist")
 backend.build_wheel("dist")
+if hasattr(backend, "build_editable"):
+    backend.build_editable("editable")
 """
 
 
@@ -39,7 +45,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the project in which sdist and wheel were built, in the directory dist."""
+    """A copy of the project in which sdist and wheel were built, in the directory dist, and pip's -e, in editable."""
     tree = tmp_path_factory.mktemp("packaging") / "tree"
     tree.mkdir()
     for name in CONTENT:
@@ -96,3 +102,27 @@ def test_sdist_holds_all_that_the_tests_need(tree):
     assert any(name.startswith("tests/goldens/") for name in expected)
     generated = {name for name in held if name.startswith("loupe_tf.egg-info/")} | {"PKG-INFO", "setup.cfg"}
     assert held - generated == expected
+
+
+def test_editable_install_beside_a_clone(tree, tmp_path):
+    """In a directory that holds the clone, named loupe, Python takes the clone for a package, unless it is told."""
+    if not (tree / "editable").exists():
+        pytest.skip("this setuptools has pip call setup.py develop, which puts the directory on the path anyway")
+    (editable,) = (tree / "editable").glob("*.whl")
+    site = tmp_path / "site-packages"
+    with zipfile.ZipFile(str(editable)) as wheel:
+        wheel.extractall(str(site))
+    (tmp_path / "loupe").mkdir()
+    program = "import importlib.util, site, sys; site.addsitedir(sys.argv[1])\n"
+    program += "print(importlib.util.find_spec('loupe').origin)"
+    found = subprocess.run(
+        # Without the environment's own packages, which may have the module too.
+        [sys.executable, "-S", "-c", program, str(site)],
+        cwd=str(tmp_path),
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=60,
+    )
+    assert found.returncode == 0 and found.stdout.strip() == str(tree / "loupe.py"), found.stdout
