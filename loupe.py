@@ -19,28 +19,32 @@ References:
   [3] Perronnin, Dance: Fisher kernels on visual vocabularies for image categorization. CVPR 2007.
 
 In the formulas and the comments B is the number of lists, N = max_samples, D = feature_size, K = cluster_size,
-O = output_dim; a comment ``# [B, N, K]`` tells the shape of what stands before it.
+O = output_dim, P the width of a descriptor; a comment ``# [B, N, K]`` tells the shape of what stands before it.
 """
 
 import collections
 import copy
 import math
 import numbers
-import operator
 import types
+from typing import Optional, Tuple, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 import tf_slim as slim
 
 __version__ = "1.0.0"
-__all__ = ["PoolingBaseModel", "NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV"]
+__all__ = ["PoolingBaseModel", "NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV", "Samples", "context_gating", "project"]
+
+Array = Union[tf.Tensor, np.ndarray]
 
 
 class PoolingBaseModel:
-    """What the pooling methods share: soft assignment, moments, normalisation, projection and Context Gating.
+    """What the pooling methods share: the steps from samples to soft assignment, projection and Context Gating.
 
-    A method of your own is a subclass whose ``forward`` is its formula, written with the steps of this class.
+    A method of your own is a subclass whose ``forward`` is its formula, written with these steps. The four methods take
+    them from this class, so that no attribute or method of a subclass, whatever its name, changes what they compute;
+    only an overridden `context_gating` is used, as in 2017.
 
     Args:
       feature_size: D, the width of a sample, a positive integer.
@@ -63,8 +67,15 @@ class PoolingBaseModel:
     """
 
     def __init__(
-        self, feature_size, max_samples, cluster_size, output_dim, gating=True, add_batch_norm=True, is_training=True
-    ):
+        self,
+        feature_size: int,
+        max_samples: Union[int, tf.Tensor],
+        cluster_size: int,
+        output_dim: Optional[int],
+        gating: bool = True,
+        add_batch_norm: bool = True,
+        is_training: Union[bool, tf.Tensor] = True,
+    ) -> None:
         self.feature_size = _size("feature_size", feature_size)
         self.max_samples = _size("max_samples", max_samples, or_tensor=True)
         self.cluster_size = _size("cluster_size", cluster_size)
@@ -73,7 +84,7 @@ class PoolingBaseModel:
         self.add_batch_norm = _flag("add_batch_norm", add_batch_norm)
         self.is_training = _flag("is_training", is_training, or_tensor=True)
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict) -> "PoolingBaseModel":
         clone = copy.copy(self)
         memo[id(self)] = clone
         for name, value in vars(self).items():
@@ -81,7 +92,7 @@ class PoolingBaseModel:
             setattr(clone, name, value if tf.is_tensor(value) else copy.deepcopy(value, memo))
         return clone
 
-    def forward(self, reshaped_input, num_samples=None):
+    def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
         """Builds the graph that pools each list of samples into one vector.
 
         Args:
@@ -97,194 +108,59 @@ class PoolingBaseModel:
 
         Raises:
           NotImplementedError: on the base class.
-          RuntimeError: in eager mode.
+          RuntimeError: in eager mode, and in a ``tf.function``.
           TypeError: if `reshaped_input` is not a dense float32 tensor or `num_samples` not one of integers.
-          ValueError: if the shapes do not fit the sizes given to the constructor, or a length is out of range.
+          ValueError: if the shapes do not fit the sizes given to the constructor, or a length is out of range, or the
+            variable scope has such a layer already.
           tf.errors.InvalidArgumentError: in the run, for shapes and lengths that are known only there.
         """
-        raise NotImplementedError(
-            "forward: expected a pooling method (NetVLAD, NetRVLAD, SoftDBoW, NetFV or a subclass of your own that "
-            f"defines it), came {type(self).__name__}"
-        )
+        raise NotImplementedError(f"forward: expected a subclass that defines it, got {type(self).__name__}")
 
-    def context_gating(self, input_layer):
-        """Context Gating [1, section 3.2]: ``y * sigmoid(norm(y G))``, with norm a batch norm or biases.
+    # The steps, in the order in which a method takes them.
 
-        Args:
-          input_layer: y, a float32 tensor ``[B, M]`` of any width M.
-
-        Returns:
-          A float32 tensor ``[B, M]``.
-
-        Raises:
-          RuntimeError: in eager mode.
-          TypeError: if `input_layer` is not float32.
-          ValueError: if `input_layer` has another rank than 2 or its width M is unknown.
-        """
-        _require_graph("context_gating")
-        input_layer = _float32("input_layer", input_layer)
-        if input_layer.shape.ndims != 2 or tf.dimension_value(input_layer.shape[1]) is None:
-            raise ValueError(f"input_layer: expected shape [B, M] with a known M, came {input_layer.shape}")
-        width = tf.dimension_value(input_layer.shape[1])
-        stddev = 1 / math.sqrt(width)
-        activation = _projected(input_layer, _variable("gating_weights", [width, width], stddev))  # [B, M]
-        return input_layer * tf.sigmoid(self._norm(activation, "gating", stddev))
-
-    # The steps that the methods share, in the order in which their formulas take them.
-
-    def _samples(self, reshaped_input, num_samples):
-        """The input, checked, as `_Samples`."""
-        _require_graph("forward")
-        lists = self._lists(_float32("reshaped_input", reshaped_input))
+    def samples(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> "Samples":
+        """The arguments of `forward`, checked as it says, as `Samples`."""
+        lists = _lists(_float32("forward", "reshaped_input", reshaped_input), self.max_samples, self.feature_size)
         if num_samples is None:
-            return _Samples(lists, tf.reshape(lists, [-1, self.feature_size]), places=None)
-        places = tf.where_v2(self._is_real(lists, num_samples))
-        rows = tf.gather_nd(lists, places)
+            return Samples(lists, tf.reshape(lists, [-1, self.feature_size]), None, None)
+        num_samples = _lengths(num_samples, lists, self.max_samples)
+        places = tf.where_v2(tf.sequence_mask(num_samples, tf.cast(self.max_samples, tf.int64)))
+        samples = Samples(lists, tf.gather_nd(lists, places), num_samples, places)
         # Scattered back rather than multiplied by the mask, because 0 * NaN is NaN.
-        return _Samples(self._scattered(rows, places, lists, self.feature_size), rows, places)
+        return samples._replace(lists=samples.scattered(samples.rows))
 
-    def _scattered(self, rows, places, like, width):
-        """The rows [T, width] at their places in as many lists as `like` has, with zeros elsewhere. [B, N, width]"""
-        shape = tf.stack([tf.shape(like)[0], tf.cast(self.max_samples, tf.int32), width])
-        scattered = tf.scatter_nd(places, rows, tf.cast(shape, tf.int64))
-        return tf.reshape(scattered, [-1, self.max_samples, width])  # TensorFlow 1.15 does not know the shape yet.
-
-    def _cluster_weights(self, name, mean=0.0):
-        """A variable [D, K] of N(mean, 1/sqrt(D))."""
+    def cluster_weights(self, name: str = "cluster_weights", mean: float = 0.0) -> tf.Tensor:
+        """A variable [D, K] of N(mean, 1/sqrt(D)); by default W, the weights of the soft assignment."""
         return _variable(name, [self.feature_size, self.cluster_size], 1 / math.sqrt(self.feature_size), mean)
 
-    def _centers(self):
-        """The centres c of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
+    def soft_assignment(self, samples: "Samples", weights: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """a = softmax(norm(x W)) over the clusters, zero for padding. W is by default `cluster_weights()`. [B, N, K]"""
+        weights = PoolingBaseModel.cluster_weights(self) if weights is None else weights
+        # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
+        activation, stddev = tf.matmul(samples.rows, weights), 1 / math.sqrt(self.feature_size)  # [T, K]
+        normed = _normed(activation, "cluster", stddev, self.add_batch_norm, self.is_training)
+        return samples.scattered(tf.nn.softmax(normed))
+
+    def centers(self) -> tf.Tensor:
+        """c, the centres of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
         shape = [1, self.feature_size, self.cluster_size]
         return _variable("cluster_weights2", shape, 1 / math.sqrt(self.feature_size))
 
-    def _soft_assignment(self, samples, weights):
-        """a = softmax(norm(x W)) over clusters, zero for padding. [B, N, K]"""
-        # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
-        activation = tf.matmul(samples.rows, weights)  # [T, K]
-        is_padded = samples.places is not None
-        if is_padded and self.is_training is not False:
-            # The statistics of no samples at all are NaN, and so would be the moving averages for ever: take one zero.
-            zero = tf.zeros([tf.maximum(1 - tf.shape(activation)[0], 0), self.cluster_size])
-            activation = tf.concat([activation, zero], axis=0)
-        assignment = tf.nn.softmax(self._norm(activation, "cluster", 1 / math.sqrt(self.feature_size)))
-        if not is_padded:
-            return tf.reshape(assignment, [-1, self.max_samples, self.cluster_size])
-        assignment = assignment[: tf.shape(samples.rows)[0]]
-        return self._scattered(assignment, samples.places, samples.lists, self.cluster_size)
+    def projection(self, descriptor: tf.Tensor) -> tf.Tensor:
+        """The descriptor [B, P] times hidden1_weights of N(0, 1/sqrt(K)); as it is if ``output_dim`` is None. [B, O]"""
+        if self.output_dim is None:
+            return descriptor
+        shape = [tf.dimension_value(descriptor.shape[1]), self.output_dim]
+        return project(descriptor, _variable("hidden1_weights", shape, 1 / math.sqrt(self.cluster_size)))
 
-    @staticmethod
-    def _mass_and_shares(assignment):
-        """The mass A = sum_n a of each cluster [B, 1, K], and the samples' shares a / A in it [B, N, K].
+    def context_gating(self, input_layer: Array) -> tf.Tensor:
+        """`loupe.context_gating`, with the layer's `add_batch_norm` and `is_training`."""
+        return context_gating(input_layer, self.add_batch_norm, self.is_training)
 
-        A method that takes residuals to the centres takes A out of the bracket, ``sum_n a (x - c) = A (mean - c)`` with
-        the mean weighted by the shares: this needs fewer passes over [B, D, K], and `_l2_normalized` sees to A.
-        """
-        mass = tf.reduce_sum(assignment, axis=1, keepdims=True)
-        # A cluster below this floor adds nothing to the output. The gradient has the square, so a lower one overflows.
-        return mass, assignment * (1 / tf.maximum(mass, 1e-18))
-
-    def _weighted_sums(self, lists, weights):
-        """sum_n w[n, k] x[n, d] for lists of samples x [B, N, D] and their weights w [B, N, K]. [B, D, K]"""
-        # The product transposes its first operand, which takes longer for long lists than to transpose their sums.
-        if not tf.is_tensor(self.max_samples) and self.max_samples >= _LONG_LIST:
-            return tf.linalg.matrix_transpose(tf.matmul(weights, lists, transpose_a=True))
-        return tf.matmul(lists, weights, transpose_a=True)
-
-    def _plus(self, v, constants):
-        """v [B, D, K] + constants [1, D, K]."""
-        if self.is_training is False:
-            return v + constants  # TensorFlow 1.15 cannot convert the other to TFLite.
-        # Because the gradient of bias_add sums over the lists two to three times as fast.
-        sums = tf.nn.bias_add(tf.reshape(v, [-1, constants.shape.num_elements()]), tf.reshape(constants, [-1]))
-        return tf.reshape(sums, [-1] + constants.shape.as_list()[1:])
-
-    @staticmethod
-    def _l2_normalized(v, mass=1.0, each_cluster=False):
-        """mass * v [B, D, K] l2-normalised over D for each cluster, if asked, and then as a whole. [B, D * K]
-
-        By one scale for each cluster, from the clusters' sums of squares: v itself is passed over only twice.
-        """
-        # Not tf.square, whose gradient takes a pass more.
-        squares = tf.reduce_sum(v * v, axis=1, keepdims=True)  # [B, 1, K]
-        squares = tf.minimum(squares, tf.float32.max)  # Because inf * 0 in the gradient is NaN.
-        scale = mass
-        if each_cluster:
-            scale *= _inverse_norm(squares * (scale * scale))
-        scale *= _inverse_norm(tf.reduce_sum(squares * (scale * scale), axis=2, keepdims=True))
-        return tf.reshape(v * scale, [-1, v.shape[1:].num_elements()])
-
-    def _output(self, descriptor):
-        """The descriptor [B, P], projected to [B, O] and gated, each if the constructor asked for it."""
-        if self.output_dim is not None:
-            shape = [tf.dimension_value(descriptor.shape[1]), self.output_dim]
-            weights = _variable("hidden1_weights", shape, 1 / math.sqrt(self.cluster_size))
-            descriptor = _projected(descriptor, weights)
-        return self.context_gating(descriptor) if self.gating else descriptor
-
-    def _norm(self, activation, name, stddev):
-        """norm(activation) [R, C]: batch norm, or biases of N(0, stddev)."""
-        if self.add_batch_norm:
-            return slim.batch_norm(
-                activation, center=True, scale=True, is_training=self.is_training, scope=name + "_bn"
-            )
-        return tf.nn.bias_add(activation, self._biases(name + "_biases", activation.shape[1], stddev))
-
-    def _biases(self, name, width, stddev):
-        return _variable(name, [width], stddev)
-
-    # The checks of what is given to `forward`.
-
-    def _lists(self, x):
-        """x as [B, N, D], or an error that says what does not fit."""
-        if x.shape.ndims is None or x.shape.ndims < 2:
-            raise ValueError(
-                f"reshaped_input: expected rows [B * N, D], lists [B, N, D] or maps [B, H, W, D], came shape {x.shape}"
-            )
-        if tf.dimension_value(x.shape[-1]) != self.feature_size:
-            raise ValueError(
-                f"reshaped_input: expected a last dimension of feature_size = {self.feature_size}, came shape {x.shape}"
-            )
-        if x.shape.ndims == 2:
-            expected, counted, misfit = "a multiple of max_samples rows", slice(0, 1), operator.mod
-        else:
-            expected, counted, misfit = "lists of max_samples samples", slice(1, -1), operator.sub
-        count, size = x.shape[counted].num_elements(), self.max_samples
-        if count is None or tf.is_tensor(size):
-            count, size = tf.reduce_prod(tf.shape(x)[counted]), tf.cast(size, tf.int32)
-            message = ["reshaped_input: expected", expected, "=", size, ", came", count]
-            fits = tf.logical_and(size > 0, tf.equal(misfit(count, tf.maximum(size, 1)), 0))
-            x = _checked_in_run(x, fits, message)
-        elif misfit(count, size) != 0:
-            raise ValueError(f"reshaped_input: expected {expected} = {size}, came {count} in shape {x.shape}")
-        return tf.reshape(x, [-1, self.max_samples, self.feature_size])
-
-    def _is_real(self, lists, num_samples):
-        """Which samples of the lists [B, N, D] are real, a bool tensor [B, N]."""
-        num_samples = _tensor("num_samples", num_samples)
-        if not num_samples.dtype.is_integer:
-            raise TypeError(f"num_samples: expected integers, came {num_samples.dtype.name}")
-        if not num_samples.shape.is_compatible_with(lists.shape[:1]):
-            raise ValueError(f"num_samples: expected shape [B] = {lists.shape[:1]}, came {num_samples.shape}")
-        num_samples, size = tf.cast(num_samples, tf.int64), self.max_samples
-        lengths = tf.get_static_value(num_samples)
-        if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
-            raise ValueError(f"num_samples: expected lengths from 0 to max_samples = {size}, came {lengths}")
-        in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
-        shown = tf.saturate_cast(num_samples, tf.int32)
-        message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", came", shown]
-        num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message)
-        batch = tf.shape(lists)[0]
-        is_one_each = tf.logical_and(tf.equal(tf.rank(num_samples), 1), tf.equal(tf.size(num_samples), batch))
-        message = ["num_samples: expected a length for each list, shape [B] =", batch, ", came", tf.shape(num_samples)]
-        num_samples = _checked_in_run(num_samples, is_one_each, message)
-        num_samples.set_shape([None])
-        return tf.sequence_mask(num_samples, tf.cast(size, tf.int64))
-
-
-class _Samples(collections.namedtuple("_Samples", "lists rows places")):
-    """What is pooled: lists [B, N, D] with zeros for padding, the T real samples alone as rows [T, D], and the rows'
-    places in the lists [T, 2], None where every sample is real."""
+    def output(self, descriptor: tf.Tensor) -> tf.Tensor:
+        """What `forward` returns: the descriptor [B, P], projected and gated, each if the constructor asked for it."""
+        projected = PoolingBaseModel.projection(self, descriptor)
+        return self.context_gating(projected) if self.gating else projected
 
 
 class NetVLAD(PoolingBaseModel):
@@ -292,53 +168,59 @@ class NetVLAD(PoolingBaseModel):
 
     With the soft assignment ``a = softmax(norm(x W))`` and the centres c::
 
-        v[d, k] = sum_n a[n, k] (x[n, d] - c[d, k])
+        v[d, k] = sum_n a[n, k] (x[n, d] - c[d, k]) = A[k] (mean[d, k] - c[d, k])
 
-    each ``v[:, k]`` is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index.
+    where A is the mass of the cluster, ``sum_n a``, and mean that of its samples, ``sum_n a x / A``. Each ``v[:, k]``
+    is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index.
 
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
-    def forward(self, reshaped_input, num_samples=None):
-        samples = self._samples(reshaped_input, num_samples)
-        assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
-        mass, shares = self._mass_and_shares(assignment)
-        means = self._weighted_sums(samples.lists, shares)  # [B, D, K]
-        return self._output(self._l2_normalized(self._plus(means, -self._centers()), mass, each_cluster=True))
+    def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
+        samples = super().samples(reshaped_input, num_samples)
+        a = super().soft_assignment(samples)  # [B, N, K]
+        c = super().centers()  # [1, D, K]
+        A, mean = mass_and_means(a, samples.lists)  # [B, 1, K], [B, D, K]
+        residual = add_constants(mean, -c, self.is_training)  # v = A * residual
+        return super().output(l2_normalized(residual, A, each_cluster=True))
 
 
 class NetRVLAD(PoolingBaseModel):
-    """NetRVLAD [1, section 3.1]: NetVLAD without the centres, so that ``v[d, k] = sum_n a[n, k] x[n, d]``.
+    """NetRVLAD [1, section 3.1]: NetVLAD without the centres.
+
+    With the soft assignment ``a = softmax(norm(x W))``::
+
+        v[d, k] = sum_n a[n, k] x[n, d]
 
     Each ``v[:, k]`` is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index. Without batch
-    norm, the graph has a histogram summary of the cluster biases.
+    norm, the graph has a histogram summary of the cluster biases, as in 2017.
 
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
-    def forward(self, reshaped_input, num_samples=None):
-        samples = self._samples(reshaped_input, num_samples)
-        assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
-        first = self._weighted_sums(samples.lists, assignment)  # [B, D, K]
-        return self._output(self._l2_normalized(first, each_cluster=True))
-
-    def _biases(self, name, width, stddev):
-        biases = super()._biases(name, width, stddev)
-        if name == "cluster_biases":
-            tf.summary.histogram(name, biases)
-        return biases
+    def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
+        samples = super().samples(reshaped_input, num_samples)
+        a = super().soft_assignment(samples)  # [B, N, K]
+        if not self.add_batch_norm:
+            with tf.variable_scope(tf.get_variable_scope(), reuse=True, auxiliary_name_scope=False):
+                tf.summary.histogram("cluster_biases", tf.get_variable("cluster_biases", [self.cluster_size]))
+        v = weighted_sums(a, samples.lists)  # [B, D, K]
+        return super().output(l2_normalized(v, each_cluster=True))
 
 
 class SoftDBoW(PoolingBaseModel):
-    """Soft-DBoW [1, section 3.1]: a bag of words with soft counts, ``A[k] = sum_n a[n, k]``, l2-normalised. P = K.
+    """Soft-DBoW [1, section 3.1]: a bag of words with soft counts.
+
+    With the soft assignment ``a = softmax(norm(x W))``, the counts ``A[k] = sum_n a[n, k]`` are l2-normalised. P = K.
 
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
-    def forward(self, reshaped_input, num_samples=None):
-        samples = self._samples(reshaped_input, num_samples)
-        assignment = self._soft_assignment(samples, self._cluster_weights("cluster_weights"))  # [B, N, K]
-        return self._output(tf.nn.l2_normalize(tf.reduce_sum(assignment, axis=1), axis=1, epsilon=1e-12))
+    def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
+        samples = super().samples(reshaped_input, num_samples)
+        a = super().soft_assignment(samples)  # [B, N, K]
+        A = tf.reduce_sum(a, axis=1)  # [B, K]
+        return super().output(tf.nn.l2_normalize(A, axis=1, epsilon=1e-12))
 
 
 class NetFV(PoolingBaseModel):
@@ -354,48 +236,127 @@ class NetFV(PoolingBaseModel):
     whole, and they are joined: P = 2 * D * K. That the clusters of f2, unlike those of f1, are not normalised one by
     one is as in the original: its checkpoints and published results depend on it.
 
+    In terms of the mass A = sum_n a, and of the means of x and of x^2 in each cluster, as in `NetVLAD`::
+
+        f1 = A g1,  g1 = (mean - c) / s
+        f2 = A g2,  g2 = (mean_of_squares - 2 c mean + c^2) / s^2 - 1 = mean_of_squares / s^2 - 2 c/s g1 - (c/s)^2 - 1
+
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
-    def forward(self, reshaped_input, num_samples=None):
-        samples = self._samples(reshaped_input, num_samples)
-        weights = self._cluster_weights("cluster_weights")
-        inverse = 1 / (tf.square(self._cluster_weights("covar_weights", mean=1.0)) + 1e-6)  # 1 / s, [D, K]
-        mass, shares = self._mass_and_shares(self._soft_assignment(samples, weights))
-        centers = self._centers()  # [1, D, K]
-        scaled = centers * inverse
-        means = self._weighted_sums(samples.lists, shares)  # [B, D, K]
-        squares = self._weighted_sums(tf.square(samples.lists), shares)  # [B, D, K]
-        first = self._plus(means, -centers) * inverse
-        second = self._plus(squares * tf.square(inverse) + first * (-2 * scaled), -1 - scaled * scaled)
-        first, second = self._l2_normalized(first, mass, each_cluster=True), self._l2_normalized(second, mass)
-        return self._output(tf.concat([first, second], axis=1))
+    def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
+        samples = super().samples(reshaped_input, num_samples)
+        weights = super().cluster_weights()
+        s = tf.square(super().cluster_weights("covar_weights", mean=1.0)) + 1e-6  # [D, K]
+        a = super().soft_assignment(samples, weights)  # [B, N, K]
+        c = super().centers()  # [1, D, K]
+        A, mean, mean_of_squares = mass_and_means(a, samples.lists, tf.square(samples.lists))
+        per_s = 1 / s  # Once for [D, K], because products of [B, D, K] are faster than quotients.
+        c_per_s = c * per_s
+        g1 = add_constants(mean, -c, self.is_training) * per_s
+        g2 = mean_of_squares * tf.square(per_s) + g1 * (-2 * c_per_s)
+        g2 = add_constants(g2, -1 - c_per_s * c_per_s, self.is_training)
+        f1 = l2_normalized(g1, A, each_cluster=True)  # [B, D * K]
+        f2 = l2_normalized(g2, A)  # [B, D * K]
+        return super().output(tf.concat([f1, f2], axis=1))
 
 
-# The number of samples from which lists are long: shorter ones are summed faster without transposing the sums.
-_LONG_LIST = 512
+def context_gating(
+    input_layer: Array, add_batch_norm: bool = True, is_training: Union[bool, tf.Tensor] = True
+) -> tf.Tensor:
+    """Context Gating [1, section 3.2]: ``y * sigmoid(norm(y G))``, with norm a batch norm or biases.
 
-# From so many weights on, TensorFlow's own gradient is the slower one, unless the batch is of a few lists only.
-_LARGE_PROJECTION = 2**18
+    Args:
+      input_layer: y, a float32 tensor or array ``[B, M]`` of any width M.
+      add_batch_norm, is_training: as for `PoolingBaseModel`. Default True.
+
+    Returns:
+      A float32 tensor ``[B, M]``.
+
+    Raises:
+      RuntimeError: in eager mode, and in a ``tf.function``.
+      TypeError: if `input_layer` is not float32 or a flag not a bool.
+      ValueError: if `input_layer` has another rank than 2 or its width M is unknown.
+    """
+    y = _float32("context_gating", "input_layer", input_layer)
+    add_batch_norm, is_training = _flag("add_batch_norm", add_batch_norm), _flag("is_training", is_training, True)
+    if y.shape.ndims != 2 or tf.dimension_value(y.shape[1]) is None:
+        raise ValueError(f"input_layer: expected shape [B, M] with a known M, got {y.shape}")
+    width = tf.dimension_value(y.shape[1])
+    stddev = 1 / math.sqrt(width)
+    activation = project(y, _variable("gating_weights", [width, width], stddev))  # [B, M]
+    return y * tf.sigmoid(_normed(activation, "gating", stddev, add_batch_norm, is_training))
 
 
-def _projected(v, weights):
-    """v [B, P] times the weights [P, O], with the gradient below where they are many. [B, O]"""
+# The fast forms. Each opens with the plain form that it equals, in outputs and in gradients.
+
+_LONG_LIST = 512  # samples, from which on `weighted_sums` has its other form
+_LARGE_PROJECTION = 2**18  # weights, from which on `project` has its own gradient
+
+
+def mass_and_means(assignment: tf.Tensor, *samples: tf.Tensor) -> Tuple[tf.Tensor, ...]:
+    """``A = sum_n a[n, k]`` [B, 1, K]; for each x [B, N, D], ``sum_n a[n, k] x[n, d] / A[k]`` [B, D, K].
+
+    The mass divides the assignment [B, N, K] and not the sums [B, D, K], which are mostly larger.
+    """
+    mass = tf.reduce_sum(assignment, axis=1, keepdims=True)
+    # A cluster below this floor adds nothing to the output. The gradient has the square, so a lower one overflows.
+    shares = assignment * (1 / tf.maximum(mass, 1e-18))
+    return (mass,) + tuple(weighted_sums(shares, x) for x in samples)
+
+
+def weighted_sums(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """``sum_n w[n, k] x[n, d]``, that is ``matmul(x, w, transpose_a=True)``, for w [B, N, K] and x [B, N, D]. [B, D, K]
+
+    The product transposes its first operand, which for long lists takes longer than to transpose their sums.
+    """
+    if (tf.dimension_value(x.shape[1]) or 0) >= _LONG_LIST:
+        return tf.linalg.matrix_transpose(tf.matmul(weights, x, transpose_a=True))
+    return tf.matmul(x, weights, transpose_a=True)
+
+
+def add_constants(v: tf.Tensor, constants: tf.Tensor, is_training: Union[bool, tf.Tensor] = True) -> tf.Tensor:
+    """``v + constants``, for v [B, D, K] and constants [1, D, K].
+
+    As biases, whose gradient sums over the lists two to three times as fast as that of +.
+    """
+    if is_training is False:
+        return v + constants  # TensorFlow 1.15 cannot convert the other to TFLite.
+    sums = tf.nn.bias_add(tf.reshape(v, [-1, constants.shape.num_elements()]), tf.reshape(constants, [-1]))
+    return tf.reshape(sums, [-1] + constants.shape.as_list()[1:])
+
+
+def l2_normalized(v: tf.Tensor, mass: Union[float, tf.Tensor] = 1.0, each_cluster: bool = False) -> tf.Tensor:
+    """``mass * v`` l2-normalised over d for each cluster, if asked, then flattened and l2-normalised. [B, D * K]
+
+    By one scale for each cluster, from the clusters' sums of squares: v [B, D, K] is passed over twice, not six times.
+    """
+    # Not tf.square, whose gradient takes a pass more.
+    squares = tf.reduce_sum(v * v, axis=1, keepdims=True)  # [B, 1, K]
+    squares = tf.minimum(squares, tf.float32.max)  # Because inf * 0 in the gradient is NaN.
+    scale = mass
+    if each_cluster:
+        scale *= tf.rsqrt(tf.maximum(squares * (scale * scale), 1e-12))
+    scale *= tf.rsqrt(tf.maximum(tf.reduce_sum(squares * (scale * scale), axis=2, keepdims=True), 1e-12))
+    return tf.reshape(v * scale, [-1, v.shape[1:].num_elements()])
+
+
+def project(v: Array, weights: Array) -> tf.Tensor:
+    """``matmul(v, weights)`` for v [B, P] and weights [P, O], with a gradient that suits many weights. [B, O]
+
+    TensorFlow's own gradient to v is ``matmul(gradient, W, transpose_b=True)``. With batches of tens it takes two to
+    four times as long as the same product with W on the left, which is not transposed then. Weights of fewer than 2**18
+    entries keep TensorFlow's. So do functions, because tf.saved_model.save cannot save one with a registered gradient.
+    """
+    v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
     graph = tf.get_default_graph()
-    # Not in functions, because tf.saved_model.save cannot save one whose gradient is registered by a name.
-    is_fast = weights.shape.num_elements() >= _LARGE_PROJECTION and not graph.building_function
+    is_fast = (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION and not graph.building_function
     with graph.gradient_override_map({"MatMul": "LoupeProjection"} if is_fast else {}):
         return tf.matmul(v, weights)
 
 
 def _projection_gradient(op, gradient):
-    """The gradients of ``y = matmul(v, W)`` to v [B, P] and W [P, O], for the `gradient` [B, O] to y.
-
-    TensorFlow's own gradient to v is ``matmul(gradient, W, transpose_b=True)``. With batches of tens it takes two to
-    four times as long as the same product with W on the left, which is not transposed then. The name, which a meta
-    graph carries, finds this function in each process that imports loupe; a tf.custom_gradient would be known only to
-    the process that built the graph.
-    """
+    """The gradients of ``y = matmul(v, W)`` to v [B, P] and W [P, O], for the `gradient` [B, O] to y."""
     v, weights = op.inputs
     gradient = tf.convert_to_tensor(gradient)  # It is IndexedSlices where the output was gathered from.
     # In three dimensions, because TensorFlow makes a transposition in two an option of the product, which is slower.
@@ -403,20 +364,76 @@ def _projection_gradient(op, gradient):
     return tf.transpose(tf.matmul(weights, columns)), tf.matmul(v, gradient, transpose_a=True)
 
 
+# By a name, which a meta graph carries and every process that imports loupe knows. A tf.custom_gradient is known to the
+# process alone that built the graph.
 try:
     tf.RegisterGradient("LoupeProjection")(_projection_gradient)
 except KeyError:
     pass  # The module was reloaded, and the first registration serves on.
 
 
-def _inverse_norm(squares):
-    return tf.rsqrt(tf.maximum(squares, 1e-12))
+class Samples(collections.namedtuple("Samples", "lists rows num_samples places")):
+    """What is pooled, from `PoolingBaseModel.samples`.
+
+    Attributes:
+      lists: the samples x [B, N, D], with zeros for padding.
+      rows: the T real samples alone, one list after the other. [T, D]
+      num_samples: how many samples of each list are real, int64 [B]; None if all are.
+      places: the rows' places in the lists, int64 [T, 2]; None if every sample is real.
+    """
+
+    @property
+    def lengths(self) -> tf.Tensor:
+        """How many real samples each list has, to divide sums by. float32 [B, 1]"""
+        if self.num_samples is not None:
+            return tf.expand_dims(tf.cast(self.num_samples, tf.float32), 1)
+        batch, size = tf.unstack(tf.shape(self.lists)[:2])
+        return tf.fill(tf.stack([batch, 1]), tf.cast(size, tf.float32))
+
+    def scattered(self, rows: tf.Tensor) -> tf.Tensor:
+        """Rows [T, W], such as activations, at their samples' places in lists, with zeros for padding. [B, N, W]"""
+        size, width = tf.dimension_value(self.lists.shape[1]), tf.dimension_value(rows.shape[1])
+        size = tf.shape(self.lists)[1] if size is None else size
+        if self.places is not None:
+            shape = tf.stack([tf.shape(self.lists)[0], size, width])
+            rows = tf.scatter_nd(self.places, rows, tf.cast(shape, tf.int64))
+        return tf.reshape(rows, [-1, size, width])
+
+
+def _normed(x, name, stddev, add_batch_norm, is_training):
+    """norm(x) [R, C]: batch norm, or biases of N(0, stddev)."""
+    if not add_batch_norm:
+        return tf.nn.bias_add(x, _variable(name + "_biases", [tf.dimension_value(x.shape[1])], stddev))
+    padded = x
+    if is_training is not False and not tf.dimension_value(x.shape[0]):
+        # The statistics of no rows at all are NaN, and so would be the moving averages for ever: take one zero.
+        zero = tf.zeros([tf.maximum(1 - tf.shape(x)[0], 0), tf.dimension_value(x.shape[1])])
+        padded = tf.concat([x, zero], axis=0)
+    normed = slim.batch_norm(padded, center=True, scale=True, is_training=is_training, scope=name + "_bn")
+    return normed if padded is x else normed[: tf.shape(x)[0]]
 
 
 def _variable(name, shape, stddev, mean=0.0):
     initializer = tf.random_normal_initializer(mean, stddev)
+    try:
+        variable = tf.get_variable(name, shape, tf.float32, initializer)
+    except AttributeError as error:
+        # A tf.function that is traced again has the variable already, and tf.get_variable wants to say where from.
+        raise _no_graph("forward", "a tf.function") from error
+    except ValueError as error:
+        if "already exists" not in str(error):
+            raise
+        raise ValueError(
+            f"{name}: expected a variable scope without this variable, got one that has it. Build each layer under a "
+            "tf.variable_scope of its own, or, to share the variables, under reuse=tf.AUTO_REUSE."
+        ) from error
+    if type(variable).__name__ == "UnliftedInitializerVariable":  # What a tf.function makes.
+        raise _no_graph("forward", "a tf.function")
     # Read at once, because partitioned variables lack the shape and the operators of tensors.
-    return tf.convert_to_tensor(tf.get_variable(name, shape, tf.float32, initializer))
+    return tf.convert_to_tensor(variable)
+
+
+# Checks of what is given.
 
 
 def _size(name, value, or_tensor=False):
@@ -426,51 +443,99 @@ def _size(name, value, or_tensor=False):
         value = value.value
     if or_tensor and tf.is_tensor(value):
         if not value.dtype.is_integer or value.shape.ndims not in (0, None):
-            raise TypeError(f"{name}: expected {expected}, came {value}")
+            raise TypeError(f"{name}: expected {expected}, got {value}")
         constant = tf.get_static_value(value)
         if constant is None:
             return value
         value = int(constant)
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: expected {expected}, came {value!r}")
+        raise TypeError(f"{name}: expected {expected}, got {value!r}")
     if value <= 0:
-        raise ValueError(f"{name}: expected {expected}, came {value!r}")
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return int(value)
 
 
 def _flag(name, value, or_tensor=False):
-    """The value of the constructor's argument `name` as a bool, or, where that will do, a tensor."""
+    """The value of the argument `name` as a bool, or, where that will do, a tensor."""
     if or_tensor and tf.is_tensor(value) and value.dtype.base_dtype == tf.bool and value.shape.ndims in (0, None):
         return value
     if not isinstance(value, (bool, np.bool_, numbers.Integral)) or value not in (0, 1):
         expected = "a bool" + (" or a scalar bool tensor" if or_tensor else "")
-        raise TypeError(f"{name}: expected {expected}, came {value!r}")
+        raise TypeError(f"{name}: expected {expected}, got {value!r}")
     return bool(value)
 
 
-def _require_graph(method):
-    if tf.executing_eagerly():
-        raise RuntimeError(
-            f"{method}: expected a TensorFlow 1 graph, came eager mode. Call tf.compat.v1.disable_eager_execution() "
-            "first, or build under `with tf.Graph().as_default():`, or through tf.compat.v1.wrap_function."
-        )
+def _no_graph(method, got):
+    return RuntimeError(
+        f"{method}: expected a TensorFlow 1 graph, got {got}. Call tf.compat.v1.disable_eager_execution() first, or "
+        "build under `with tf.Graph().as_default():`, or through tf.compat.v1.wrap_function."
+    )
 
 
 def _tensor(name, value):
     try:
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected a dense tensor or an array, came {value!r} ({error})") from error
+        raise TypeError(f"{name}: expected a dense tensor or an array, got {value!r} ({error})") from error
 
 
-def _float32(name, value):
+def _float32(method, name, value):
+    if tf.executing_eagerly():
+        raise _no_graph(method, "eager mode")
     x = _tensor(name, value)
     if x.dtype.base_dtype != tf.float32:
-        raise TypeError(
-            f"{name}: expected float32, the type of the layer's variables, came {x.dtype.name}. Cast it by "
-            "tf.cast(x, tf.float32)."
-        )
+        message = f"{name}: expected float32, the type of the layer's variables, got {x.dtype.base_dtype.name}."
+        is_number = x.dtype.is_integer or x.dtype.is_floating or x.dtype.is_bool
+        raise TypeError(message + (" Cast it by tf.cast(x, tf.float32)." if is_number else ""))
     return x
+
+
+def _lists(x, max_samples, feature_size):
+    """x as [B, N, D], or an error that says what does not fit."""
+    rank = x.shape.ndims
+    if rank is None or rank < 2:
+        raise ValueError(
+            f"reshaped_input: expected rows [B * N, D], lists [B, N, D] or maps [B, H, W, D], got shape {x.shape}"
+        )
+    if tf.dimension_value(x.shape[-1]) != feature_size:
+        raise ValueError(
+            f"reshaped_input: expected a last dimension of feature_size = {feature_size}, got shape {x.shape}"
+        )
+    counted = slice(0, 1) if rank == 2 else slice(1, -1)
+    expected = "a number of rows that is a multiple of" if rank == 2 else "as many samples in each list as"
+    count = x.shape[counted].num_elements()
+    if count is None or tf.is_tensor(max_samples):
+        count, size = tf.reduce_prod(tf.shape(x)[counted]), tf.cast(max_samples, tf.int32)
+        fits = tf.equal(count % tf.maximum(size, 1), 0) if rank == 2 else tf.equal(count, size)
+        message = ["reshaped_input: expected", expected, "max_samples =", size, ", got", count]
+        x = _checked_in_run(x, tf.logical_and(size > 0, fits), message)
+    elif count % max_samples != 0 if rank == 2 else count != max_samples:
+        message = f"reshaped_input: expected {expected} max_samples = {max_samples}, got {count} in shape {x.shape}"
+        raise ValueError(message)
+    return tf.reshape(x, [-1, max_samples, feature_size])
+
+
+def _lengths(num_samples, lists, size):
+    """num_samples as int64 [B], checked against the lists [B, N, D], or an error that says what does not fit."""
+    num_samples = _tensor("num_samples", num_samples)
+    if not num_samples.dtype.is_integer:
+        raise TypeError(f"num_samples: expected integers, got {num_samples.dtype.name}")
+    if not num_samples.shape.is_compatible_with(lists.shape[:1]):
+        raise ValueError(f"num_samples: expected shape [B] = {lists.shape[:1]}, got {num_samples.shape}")
+    num_samples = tf.cast(num_samples, tf.int64)
+    lengths = tf.get_static_value(num_samples)
+    if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
+        raise ValueError(f"num_samples: expected lengths from 0 to max_samples = {size}, got {lengths}")
+    in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
+    shown = tf.saturate_cast(num_samples, tf.int32)
+    message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", got", shown]
+    num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message)
+    batch = tf.shape(lists)[0]
+    is_one_each = tf.logical_and(tf.equal(tf.rank(num_samples), 1), tf.equal(tf.size(num_samples), batch))
+    message = ["num_samples: expected a length for each list, shape [B] =", batch, ", got", tf.shape(num_samples)]
+    num_samples = _checked_in_run(num_samples, is_one_each, message)
+    num_samples.set_shape([None])
+    return num_samples
 
 
 def _checked_in_run(value, condition, message):
@@ -485,8 +550,8 @@ def _checked_in_run(value, condition, message):
 def _mend_tf_slim():
     """Gives tf-slim 1.1.0 back what newer TensorFlows have moved, so that slim.batch_norm works.
 
-    Its module of helpers looks for two names in TensorFlow's modules. It gets copies of those modules that have them;
-    TensorFlow's own stay as they are.
+    Its helpers look for two names in TensorFlow's modules, and get copies of these that have them. TensorFlow's own
+    modules stay as they are.
     """
     from tf_slim.layers import utils
 
