@@ -21,8 +21,9 @@ class SourceDistribution(sdist):
 
     def make_distribution(self):
         for line in [
-            "include README.md LICENSE .pytest.ini .ruff.toml",
+            "include README.md LICENSE .pytest.ini .ruff.toml .pre-commit-config.yaml",
             "graft .ci",
+            "graft .github",
             "graft examples",
             "graft tests",
             "global-exclude *.py[cod]",
@@ -33,7 +34,8 @@ class SourceDistribution(sdist):
         sdist.make_distribution(self)
 
 
-EXAMPLES = ["scikit-learn", "matplotlib", "tqdm"]
+# TensorFlow 2.21 no longer brings TensorBoard, which shows how a training of examples/youtube8m goes.
+EXAMPLES = ["scikit-learn", "scipy", "matplotlib", "tqdm", "tensorboard"]
 
 setup(
     name="loupe-tf",
@@ -42,6 +44,27 @@ setup(
     long_description=read("README.md"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    author="the LOUPE authors and contributors",
+    # This implementation has no home of its own, so that these lead to where the layers are from.
+    url="https://arxiv.org/abs/1706.06905",
+    project_urls={
+        "Paper": "https://arxiv.org/abs/1706.06905",
+        "Original toolbox": "https://github.com/antoine77340/LOUPE",
+    },
+    keywords="pooling NetVLAD NetRVLAD NetFV Soft-DBoW context-gating video TensorFlow YouTube-8M",
+    # None on the licence, which new versions of setuptools want to have in one place only.
+    classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+    ]
+    + ["Programming Language :: Python :: 3.{}".format(minor) for minor in range(7, 14)]
+    + [
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     py_modules=["loupe"],
     # Said, an editable install puts this directory on the path. Otherwise, a clone called loupe hides the module from
     # programs beside it.

@@ -7,9 +7,11 @@ import email
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 
@@ -18,7 +20,8 @@ import pytest
 import loupe
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-CONTENT = ["LICENSE", "README.md", "loupe.py", "setup.py", ".pytest.ini", ".ruff.toml", ".ci", "examples", "tests"]
+CONTENT = ["LICENSE", "README.md", "loupe.py", "setup.py", ".pytest.ini", ".ruff.toml", ".pre-commit-config.yaml"]
+CONTENT += [".ci", ".github", "examples", "tests"]
 
 # What pip and build call for a project without pyproject.toml.
 BUILD = """
@@ -86,12 +89,36 @@ def test_metadata(wheel):
     assert metadata["Version"] == loupe.__version__
     assert metadata["Requires-Python"] == ">=3.7"
     assert set(metadata.get_all("Provides-Extra")) == {"test", "examples"}
+    assert metadata["Author"] and metadata["Home-page"]
+    assert all(
+        f"Programming Language :: Python :: 3.{minor}" in metadata.get_all("Classifier") for minor in range(7, 14)
+    )
     required = {text.split(";")[0].replace("(", "").replace(")", "").replace(" ", "") for text in needed(metadata)}
     assert required == {"tensorflow>=1.15", "tf-slim>=1.1", "numpy", "protobuf<3.21"}
 
 
 def needed(metadata):
     return [text for text in metadata.get_all("Requires-Dist") if "extra ==" not in text]
+
+
+def test_examples_name_all_that_they_import(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    metadata = email.message_from_bytes(wheel.read(name))
+    named = set(re.findall(r"^[\w-]+", "\n".join(metadata.get_all("Requires-Dist")), re.M)) | {"loupe"}
+    own = {path.stem for path in (ROOT / "examples").rglob("*.py")} | {"common", "yt8m"}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.py"))
+    imported = set(re.findall(r"^ *(?:import|from) (\w+)", code, re.M))
+    distributions = {"sklearn": "scikit-learn", "tf_slim": "tf-slim"}
+    others = {distributions.get(name, name) for name in imported - own if not is_standard(name)}
+    assert "scikit-learn" in others and others <= named
+
+
+def is_standard(module):
+    """Whether Python brings the module."""
+    if module in sys.builtin_module_names:
+        return True
+    origin = importlib.util.find_spec(module).origin
+    return origin == "frozen" or (origin.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in origin)
 
 
 def test_sdist_holds_all_that_the_tests_need(tree):
