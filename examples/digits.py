@@ -10,26 +10,17 @@ training, and draws the accuracies as PNG. Runs with the same seed, on the same 
 
 import argparse
 import collections
-import logging
 import math
 import os
 import time
 
-# TensorFlow logs to stderr; this has to come before its import.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from common.commandline import Parser, above_zero, decay, positive, run, seed
+from common.errors import UserError
 
-import numpy as np
-import tensorflow.compat.v1 as tf
-import tf_slim as slim
-from matplotlib.figure import Figure
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from tqdm import tqdm
-
-import loupe
-
-NUM_CLASSES = 10
+METHODS = ["mean", "Soft-DBoW", "NetRVLAD", "NetVLAD", "NetFV"]
 KINDS = ["plain", "gated"]
+NUM_PATCHES = 36
+NUM_CLASSES = 10
 
 Data = collections.namedtuple(
     "Data", "train_lists test_lists train_lengths test_lengths train_labels test_labels has_lengths"
@@ -37,62 +28,39 @@ Data = collections.namedtuple(
 Result = collections.namedtuple("Result", "method gating accuracy seconds")
 
 
-class MeanPooling(loupe.PoolingBaseModel):
-    """The baseline: the mean of each list, projected and gated like the methods of loupe."""
-
-    def forward(self, reshaped_input, num_samples=None):
-        lists = tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size])
-        shape, stddev = [self.feature_size, self.output_dim], 1 / math.sqrt(self.feature_size)
-        weights = tf.get_variable("hidden1_weights", shape, initializer=tf.random_normal_initializer(stddev=stddev))
-        if num_samples is None:
-            mean = tf.reduce_mean(lists, axis=1)
-        else:
-            is_real = tf.expand_dims(tf.sequence_mask(num_samples, self.max_samples, tf.float32), 2)  # [B, N, 1]
-            mean = tf.reduce_sum(lists * is_real, axis=1) / tf.maximum(tf.reduce_sum(is_real, axis=1), 1)
-        projected = tf.matmul(mean, weights)  # [B, O]
-        return self.context_gating(projected) if self.gating else projected
-
-
-METHODS = {
-    "mean": MeanPooling,
-    "Soft-DBoW": loupe.SoftDBoW,
-    "NetRVLAD": loupe.NetRVLAD,
-    "NetVLAD": loupe.NetVLAD,
-    "NetFV": loupe.NetFV,
-}
-
-
 def main(argv=None):
     options = parsed(argv)
     # For GPUs; one thread, below, does the same for CPUs.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    from common.progress import bar
+
     data = digits(options.positions, options.lengths, options.max_samples)
     runs = [(method, gating) for method in options.methods for gating in options.gating]
     results = []
     print(f"{'pooling':<12}{'gating':<8}{'accuracy':>8}{'seconds':>10}")
-    with tqdm(total=len(runs) * options.epochs, unit="epoch", disable=None) as progress:
+    with bar(total=len(runs) * options.epochs, unit="epoch", disable=None) as progress:
         for method, gating in runs:
             progress.set_description(f"{method}, {gating}")
             results.append(trained(method, gating, data, options, progress))
-            tqdm.write("{:<12}{:<8}{:>8.3f}{:>10.1f}".format(*results[-1]))
+            progress.write("{:<12}{:<8}{:>8.3f}{:>10.1f}".format(*results[-1]))
     try:
         write_chart(results, len(data.test_labels), options)
     except OSError as error:
-        raise SystemExit(f"digits.py: error: {options.output}: {error.strerror or error}") from error
+        raise UserError(f"{options.output}: {error.strerror or error}") from error
     print(f"chart: {options.output}")
 
 
-def digits(positions, lengths=None, max_samples=36):
+def digits(positions, lengths=None, max_samples=NUM_PATCHES):
     """The digits as lists of patches, float32 [digits, N, 9], or, with their positions, [digits, N, 11]."""
-    pixels, labels = load_digits(return_X_y=True)
-    images = (pixels / 16).astype(np.float32).reshape(-1, 8, 8)
-    places = [(row, column) for row in range(6) for column in range(6)]
-    patches = [images[:, row : row + 3, column : column + 3].reshape(-1, 9) for row, column in places]
-    lists = np.stack(patches, axis=1)
+    import numpy as np
+    from common import patches
+    from sklearn.model_selection import train_test_split
+
+    images, labels = patches.digits()
+    lists = patches.patches((images / 16).astype(np.float32)).reshape(-1, NUM_PATCHES, 9)
     is_kept = lists.any(axis=2) if lengths else np.ones(lists.shape[:2], bool)
     if positions:
-        coordinates = np.array(places, np.float32) / 5  # [36, 2], from 0 to 1
+        coordinates = np.array(patches.PLACES, np.float32) / 5  # [36, 2], from 0 to 1
         lists = np.concatenate([lists, np.broadcast_to(coordinates, lists.shape[:2] + (2,))], axis=2)
     counts = is_kept.sum(axis=1)
     filled = np.zeros((len(lists), max_samples, lists.shape[2]), np.float32)
@@ -103,6 +71,13 @@ def digits(positions, lengths=None, max_samples=36):
 
 def trained(method, gating, data, options, progress):
     """Trains a classifier of pooled digits, and returns its `Result`."""
+    import loupe
+    import numpy as np
+    import tensorflow.compat.v1 as tf
+    import tf_slim as slim
+    from common.pooling import MeanPooling
+
+    layers = dict(zip(METHODS, [MeanPooling, loupe.SoftDBoW, loupe.NetRVLAD, loupe.NetVLAD, loupe.NetFV]))
     num_train, max_samples, feature_size = data.train_lists.shape
     num_steps = options.epochs * math.ceil(num_train / options.batch_size)
     with tf.Graph().as_default():
@@ -114,10 +89,10 @@ def trained(method, gating, data, options, progress):
 
         # In so few steps the moving averages would not arrive with the default decay, 0.999.
         with slim.arg_scope([slim.batch_norm], decay=options.decay):
-            pooling = METHODS[method](
+            pooling = layers[method](
                 feature_size=feature_size,
                 max_samples=max_samples,
-                cluster_size=options.clusters,
+                cluster_size=feature_size if method == "mean" else options.clusters,
                 output_dim=options.width,
                 gating=gating == "gated",
                 is_training=is_training,
@@ -156,8 +131,12 @@ def trained(method, gating, data, options, progress):
 
 def write_chart(results, num_test, options):
     """Writes the bar chart of the accuracies to options.output, whole or not at all."""
+    import numpy as np
+    from common import files
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 4.5), dpi=150)
-    axes = figure.add_axes([0.08, 0.1, 0.9, 0.68])
+    axes = figure.add_axes([0.09, 0.1, 0.89, 0.68])
     width = 0.8 / len(options.gating)
     for number, (gating, color) in enumerate(zip(KINDS, ["#9ecae1", "#08519c"])):
         accuracies = [result.accuracy for result in results if result.gating == gating]
@@ -169,43 +148,38 @@ def write_chart(results, num_test, options):
     axes.set_xticks(range(len(options.methods)))
     axes.set_xticklabels(options.methods, fontsize=11)
     axes.tick_params(length=0)
-    axes.set_ylim(0, 1.06)
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.set_ylabel("test accuracy")
+    # By the logarithm of the errors, because otherwise all bars but the mean's would look alike.
+    least = 0.5 / num_test
+    axes.set_yscale("function", functions=(lambda y: -np.log10(np.maximum(1 - y, least)), lambda y: 1 - 10.0**-y))
+    axes.set_ylim(0, 1 - max(least, 0.5 * (1 - max(result.accuracy for result in results))))
+    ticks = [tick for tick in [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995] if tick <= axes.get_ylim()[1]]
+    axes.set_yticks(ticks)
+    axes.set_yticklabels([f"{tick:g}" for tick in ticks])
+    axes.set_ylabel("test accuracy (errors on a log scale)")
     axes.yaxis.grid(True, color="#dddddd")
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncol=2, frameon=False)
-    positions = "with" if options.positions else "without"
     figure.text(0.02, 0.93, "Handwritten digits, pooled from lists of patches", fontsize=14, fontweight="bold")
-    figure.text(
-        0.02,
-        0.87,
-        f"36 patches of 3x3 pixels, {positions} positions; {num_test} test digits, {options.epochs} epochs, "
-        f"seed {options.seed}",
-        fontsize=10,
-        color="#555555",
-    )
-    partial = options.output + ".partial"
-    try:
+    figure.text(0.02, 0.87, caption(num_test, options), fontsize=10, color="#555555")
+    with files.whole(options.output) as partial:
         figure.savefig(partial, format="png")
-        os.replace(partial, options.output)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message}\n")
+def caption(num_test, options):
+    """What was pooled and trained, in a line."""
+    count = f"up to {NUM_PATCHES}" if options.lengths else str(NUM_PATCHES)
+    parts = [f"{count} patches of 3x3 pixels", "with positions" if options.positions else "without positions"]
+    if options.lengths or options.max_samples > NUM_PATCHES:
+        known = "lengths given" if options.lengths == "given" else "lengths not given"
+        parts.append(f"filled up to {options.max_samples}, {known}")
+    return f"{', '.join(parts)}; {num_test} test digits, {options.epochs} epochs, seed {options.seed}"
 
 
 def parsed(argv):
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="what pools")
+    parser = Parser(__doc__)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="what pools")
     parser.add_argument("--gating", nargs="+", choices=KINDS, default=KINDS, help="which kinds")
     parser.add_argument("--positions", action="store_true", help="give each patch its row and column as two features")
     parser.add_argument(
@@ -213,60 +187,44 @@ def parsed(argv):
         choices=["given", "filled"],
         help="leave out blank patches, and give the layer the lengths of the lists, or let the zeros filled in count",
     )
-    parser.add_argument("--max-samples", type=positive(int), default=36, help="what lists are filled up to, from 36 on")
-    parser.add_argument("--epochs", type=positive(int), default=80, help="how often the training digits are seen")
-    parser.add_argument("--batch-size", type=positive(int), default=128, help="digits in a step")
-    parser.add_argument("--clusters", type=positive(int), default=32, help="cluster_size of the layers")
-    parser.add_argument("--width", type=positive(int), default=64, help="output_dim of the layers")
-    parser.add_argument("--learning-rate", type=positive(float), default=0.01, help="Adam's, at the start")
-    parser.add_argument("--decay", type=fraction, default=0.9, help="of batch norm's moving averages")
+    parser.add_argument(
+        "--max-samples",
+        type=max_samples,
+        default=NUM_PATCHES,
+        help=f"what lists are filled up to, from {NUM_PATCHES} on",
+    )
+    parser.add_argument("--epochs", type=positive, default=80, help="how often the training digits are seen")
+    parser.add_argument("--batch-size", type=positive, default=128, help="digits in a step")
+    parser.add_argument("--clusters", type=positive, default=32, help="cluster_size of the layers")
+    parser.add_argument("--width", type=positive, default=64, help="output_dim of the layers")
+    parser.add_argument("--learning-rate", type=above_zero, default=0.01, help="Adam's, at the start")
+    parser.add_argument("--decay", type=decay, default=0.9, help="of batch norm's moving averages")
     parser.add_argument("--seed", type=seed, default=1, help="of the weights and of the order of the digits")
     parser.add_argument("--output", type=writable, default="digits.png", metavar="PNG", help="the chart")
     options = parser.parse_args(argv)
-    if options.max_samples < 36:
-        parser.error(f"argument --max-samples: expected at least 36, came {options.max_samples}")
     # Once each, in the order of the table.
     options.methods = [method for method in METHODS if method in options.methods]
     options.gating = [gating for gating in KINDS if gating in options.gating]
     return options
 
 
-def positive(kind):
-    """A type of argparse: an int or a float above 0."""
-
-    def convert(text):
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"expected a number above 0, came {text}")
-        return value
-
-    convert.__name__ = kind.__name__  # which argparse puts into its message on what is no number
-    return convert
-
-
-def fraction(text):
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, came {text}")
-    return value
-
-
-def seed(text):
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"expected an integer from 0 to {2**31 - 1}, came {text}")
+def max_samples(text):
+    """A number that no list exceeds, as a type of argparse."""
+    value = positive(text)
+    if value < NUM_PATCHES:
+        raise argparse.ArgumentTypeError(f"expected at least {NUM_PATCHES}, got {value}")
     return value
 
 
 def writable(path):
-    """A file that can be written, found out before the training and not after it."""
+    """A file that can be written, found out before the training and not after it, as a type of argparse."""
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
-        raise argparse.ArgumentTypeError(f"expected a file in a directory that exists, came {path}")
+        raise argparse.ArgumentTypeError(f"expected a file in a directory that exists, got {path}")
     if os.path.isdir(path) or not os.access(directory, os.W_OK):
-        raise argparse.ArgumentTypeError(f"expected a file that can be written, came {path}")
+        raise argparse.ArgumentTypeError(f"expected a file that can be written, got {path}")
     return path
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

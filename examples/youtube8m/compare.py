@@ -4,52 +4,52 @@ What is trained already is not trained again.
 """
 
 import argparse
-import contextlib
 import os
 import sys
 
-import commandline
-import evaluate
-import inference
-import presets
-import train
+from yt8m import commandline, errors, flags
+from yt8m.presets import PRESETS
+from yt8m.settings import settle
 
 
 def main(argv=None):
-    parser = commandline.Parser(__doc__)
-    parser.add_argument(
-        "--presets", type=_presets, default=",".join(presets.PRESETS), metavar="NAME,NAME...", help="which"
-    )
-    parser.add_argument("--checkpoints", default="checkpoints", metavar="DIRECTORY", help="where the models are kept")
-    parser.add_argument("--digits", default="digits", metavar="DIRECTORY", help="where the digits are, or shall be")
-    parser.add_argument("--steps", type=commandline.positive, help="how many steps each is trained; None: as train.py")
-    parser.add_argument("--seed", type=int, default=1, help="of the trainings")
-    flags = parser.parse_args(argv)
+    options = parser().parse_args(argv)
+    from yt8m import digits, evaluation, training  # After the flags: TensorFlow takes seconds to import.
+
+    directory = options.checkpoints or os.path.join("checkpoints", f"seed-{options.seed}")
     rows = []
-    for preset in flags.presets:
-        shared = ["--preset", preset, "--digits", flags.digits]
-        shared += ["--checkpoint", os.path.join(flags.checkpoints, preset)]
+    for preset in options.presets:
         print(f"{preset}:", file=sys.stderr)
-        with contextlib.redirect_stdout(sys.stderr):
-            steps = [] if flags.steps is None else ["--steps", str(flags.steps)]
-            train.main(shared + steps + ["--seed", str(flags.seed)])
-        settings = inference.parser("", "validate").parse_args(shared)
-        settings = presets.settle(settings, "validate", saved=True)
-        rows.append([preset] + _figures(evaluate.evaluate(settings, settings.checkpoint)))
-    for row in [["model"] + list(evaluate.TITLES.values()), ["---"] * (1 + len(evaluate.TITLES))] + rows:
+        given = {"preset": preset, "digits": options.digits, "checkpoint": os.path.join(directory, preset)}
+        given.update(steps=options.steps, seed=options.seed)
+        settings = settle(flags.training("").parse_args([], argparse.Namespace(**given)))
+        digits.provide(settings, "train")
+        before = training.train(settings)
+        if before > settings.steps:
+            raise errors.UserError(f"{settings.checkpoint}: expected {settings.steps} steps, got {before} already")
+        settings = settle(flags.inference("", "validate").parse_args([], argparse.Namespace(**given)), saved=True)
+        digits.provide(settings, "validate")
+        result = evaluation.evaluate(settings, settings.checkpoint)
+        rows.append([preset] + [f"{result[name]:.3f}" for name in evaluation.TITLES])
+    titles = ["model"] + list(evaluation.TITLES.values())
+    for row in [titles, ["---"] * len(titles)] + rows:
         print("| {} |".format(" | ".join(row)))
 
 
-def _figures(result):
-    return [f"{result[name]:.3f}" for name in evaluate.TITLES]
-
-
-def _presets(text):
-    names = commandline.names(text)
-    for name in names:
-        if name not in presets.PRESETS:
-            raise argparse.ArgumentTypeError(f"expected some of {', '.join(presets.PRESETS)}, came {name}")
-    return names
+def parser():
+    result = commandline.Parser(__doc__)
+    result.add_argument(
+        "--presets", type=flags.presets, default=",".join(PRESETS), metavar="NAME,NAME...", help="which"
+    )
+    result.add_argument(
+        "--checkpoints", metavar="DIRECTORY", help="where the models are kept (default: checkpoints/seed-SEED)"
+    )
+    flags.add_digits(result)
+    result.add_argument(
+        "--steps", type=commandline.positive, help="how many steps each is trained (default: as many as by train.py)"
+    )
+    result.add_argument("--seed", type=commandline.seed, default=1, help="of the trainings")
+    return result
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lets the tests import the programs of examples/youtube8m."""
+"""Lets the tests import the programs of examples/youtube8m and their package."""
 
 import pathlib
 import sys
@@ -6,7 +6,8 @@ import sys
 import pytest
 import tensorflow.compat.v1 as tf
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "youtube8m"))
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES / "youtube8m"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,25 +1,26 @@
-"""Shows and records how a training goes."""
+"""How a training goes, shown and recorded."""
 
 import time
 
-import metrics
 import tensorflow.compat.v1 as tf
-from tqdm import tqdm
+from common import progress
+
+from yt8m import metrics
 
 
-class Progress(tf.train.SessionRunHook):
+class Monitor(tf.train.SessionRunHook):
     """A progress bar with loss, GAP of the batch, examples per second and the time left; and TensorBoard scalars.
 
     Args:
-      training: a `training.Training`.
-      settings: the values of the flags of train.py.
+      step: a `step.Step`.
+      settings: the settings of a training (see `settings.settle`).
       directory: where TensorBoard's events are written. Default None: they are not.
     """
 
     SECONDS = 0.5  # between two looks at the loss and the batch
 
-    def __init__(self, training, settings, directory=None):
-        self._training = training
+    def __init__(self, step, settings, directory=None):
+        self._step = step
         self._settings = settings
         self._directory = directory
         self._bar = self._writer = None
@@ -36,20 +37,20 @@ class Progress(tf.train.SessionRunHook):
     def after_create_session(self, session, coord):
         self.__exit__()  # of a session that a lost parameter server ended
         self._written = step = session.run(tf.train.get_global_step())
-        self._bar = tqdm(desc="train", unit="step", total=self._settings.steps, initial=step)
+        self._bar = progress.bar(desc="train", unit="step", total=self._settings.steps, initial=step)
         self._shown = time.time(), step
         if self._directory is not None:
             self._writer = tf.summary.FileWriterCache.get(self._directory)
 
     def before_run(self, run_context):
-        names = ["steps"]
+        names = ["count"]
         if time.time() - self._shown[0] >= self.SECONDS or self._is_due(self._bar.n + 1):
             names += ["loss", "regularization", "learning_rate", "predictions", "labels"]
-        return tf.train.SessionRunArgs({name: getattr(self._training, name) for name in names})
+        return tf.train.SessionRunArgs({name: getattr(self._step, name) for name in names})
 
     def after_run(self, run_context, run_values):
         values = run_values.results
-        step = int(values["steps"])  # of all workers, which may go one step too far
+        step = int(values["count"])  # of all workers, which may go one step too far
         self._bar.update(min(step, self._settings.steps) - self._bar.n)
         if "loss" not in values:
             return

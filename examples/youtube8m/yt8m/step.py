@@ -2,11 +2,12 @@
 
 import collections
 
-import models
 import tensorflow.compat.v1 as tf
-from commandline import UserError
+from common.errors import UserError
 
-Training = collections.namedtuple("Training", "step steps loss regularization learning_rate predictions labels")
+from yt8m import model
+
+Step = collections.namedtuple("Step", "train count loss regularization learning_rate predictions labels")
 
 
 def count_gpus():
@@ -31,18 +32,18 @@ def build(batch, settings, cluster=None):
 
     Args:
       batch: the next batch of `records.dataset`, a dict of tensors.
-      settings: the values of the flags of train.py.
+      settings: the settings of a training (see `settings.settle`).
       cluster: a `cluster.Cluster`, whose parameter servers hold the variables, hidden1_weights in parts. Default None.
 
     Returns:
-      A `Training`: the operation `step`, and tensors that belong to it; `steps` is how many there have been after it.
+      A `Step`: the operation `train`, and tensors that belong to it; `count` is the number of steps after it.
 
     Raises:
       UserError: if the towers cannot share the batch evenly, or the model cannot be built.
     """
     towers = settings.towers
     if settings.batch_size % towers:
-        raise UserError(f"--batch-size: expected a multiple of --towers = {towers}, came {settings.batch_size}")
+        raise UserError(f"--batch-size: expected a multiple of --towers = {towers}, got {settings.batch_size}")
     prefix = cluster.device if cluster else ""
     with tf.device(prefix + "/cpu:0"):
         parts = {name: tf.split(value, towers) for name, value in batch.items()}
@@ -63,24 +64,24 @@ def build(batch, settings, cluster=None):
         with tf.device(device), tf.variable_scope(
             tf.get_variable_scope(), reuse=number > 0, custom_getter=_partitioning(cluster)
         ):
-            model = models.build_on({name: part[number] for name, part in parts.items()}, settings, is_training=True)
-            built.append(model)
+            tower = model.build_on({name: part[number] for name, part in parts.items()}, settings, is_training=True)
+            built.append(tower)
             if number == 0:
                 updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-            gradients.append(optimizer.compute_gradients(model.loss + model.regularization))
+            gradients.append(optimizer.compute_gradients(tower.loss + tower.regularization))
     with tf.device(devices[0]):
         averaged = [(tf.add_n([gradient for gradient, _ in pairs]) / towers, pairs[0][1]) for pairs in zip(*gradients)]
         with tf.control_dependencies(updates):
-            step = optimizer.apply_gradients(clipped(averaged, settings.clip_norm), global_step)
-        with tf.control_dependencies([step]):
-            steps = tf.identity(global_step.read_value())
-        return Training(
-            step=step,
-            steps=steps,
-            loss=tf.add_n([model.loss for model in built]) / towers,
+            train = optimizer.apply_gradients(clipped(averaged, settings.clip_norm), global_step)
+        with tf.control_dependencies([train]):
+            count = tf.identity(global_step.read_value())
+        return Step(
+            train=train,
+            count=count,
+            loss=tf.add_n([tower.loss for tower in built]) / towers,
             regularization=built[0].regularization,
             learning_rate=learning_rate,
-            predictions=tf.concat([model.predictions for model in built], axis=0),
+            predictions=tf.concat([tower.predictions for tower in built], axis=0),
             labels=batch["labels"],
         )
 

@@ -4,40 +4,31 @@ import argparse
 import json
 import os
 import pathlib
-import re
 import shutil
-import subprocess
 import sys
 
-import checkpoints
-import commandline
 import evaluate
-import inference
-import metrics
-import models
 import numpy as np
 import predict
-import presets
 import pytest
-import records
-import shards
-import submission
 import tensorflow.compat.v1 as tf
+from yt8m import commandline, digits, evaluation, flags, metrics, model, presets, records, submission
+from yt8m import settings as kept
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m"
-PROGRAMS = pathlib.Path(evaluate.__file__).resolve().parent
 SMALL = {"clusters": 8, "hidden_size": 16}
 
 
 def save(directory, step=7, seed=1, scale=1.0, **values):
     """Saves a model of the digits with random variables, as a training would, and gives the checkpoint's name."""
-    flags = inference.parser("", "validate").parse_args([])
-    vars(flags).update(dict(SMALL, checkpoint=str(directory), digits=str(directory / "digits")), **values)
-    settings = presets.settle(flags, "validate")
+    given = dict(SMALL, checkpoint=str(directory), digits=str(directory / "digits"))
+    options = flags.inference("", "validate").parse_args([], argparse.Namespace(**dict(given, **values)))
+    settings = kept.settle(options)
+    digits.provide(settings, "validate")
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(seed)
         frames = tf.placeholder(tf.float32, [None, settings.max_frames, sum(settings.feature_sizes)])
-        models.build(frames, tf.placeholder(tf.int32, [None]), settings, is_training=False)
+        model.build(frames, tf.placeholder(tf.int32, [None]), settings, is_training=False)
         session.run(tf.global_variables_initializer())
         rng = np.random.RandomState(seed)
         for variable in tf.global_variables():
@@ -46,7 +37,7 @@ def save(directory, step=7, seed=1, scale=1.0, **values):
             session.run(variable.assign(variable * noise + 0.1 * noise))
         os.makedirs(str(directory), exist_ok=True)
         name = tf.train.Saver().save(session, str(directory / "model.ckpt"), global_step=step)
-    checkpoints.save_settings(str(directory), presets.kept(settings))
+    kept.save(settings)
     return name
 
 
@@ -80,7 +71,7 @@ def outputs(directory, split, is_training=False):
     with tf.Graph().as_default(), tf.Session() as session:
         iterator = tf.data.make_initializable_iterator(records.dataset(settings))
         batch = iterator.get_next()
-        predictions = models.build(batch["frames"], batch["num_frames"], settings, is_training).predictions
+        predictions = model.build(batch["frames"], batch["num_frames"], settings, is_training).predictions
         tf.train.Saver().restore(session, tf.train.latest_checkpoint(str(directory)))
         session.run(iterator.initializer)
         return session.run([batch["id"], batch["labels"], predictions])
@@ -163,14 +154,15 @@ def test_batch_statistics_are_those_of_the_batch(work, capsys):
 
 
 def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
-    report = evaluate._report
+    metrics_of = evaluation.evaluate
 
-    def save_another(result, settings):
-        report(result, settings)
-        if result["checkpoint"].endswith("-7"):
+    def save_another(settings, checkpoint):
+        result = metrics_of(settings, checkpoint)
+        if checkpoint.endswith("-7"):
             save(work, step=8, seed=2)
+        return result
 
-    monkeypatch.setattr(evaluate, "_report", save_another)
+    monkeypatch.setattr(evaluation, "evaluate", save_another)
     first, second = evaluated(capsys, "--continuous", "--timeout", "1")
     assert [pathlib.Path(result["checkpoint"]).name for result in (first, second)] == ["model.ckpt-7", "model.ckpt-8"]
     assert first["gap"] != second["gap"]
@@ -192,6 +184,19 @@ def test_other_presets_predict_digits_of_different_lengths(tmp_path, monkeypatch
     assert len(predicted()) == 257
 
 
+def test_a_single_checkpoint_is_not_waited_for(work, monkeypatch, capsys):
+    for name in ("model.ckpt-7", "model.ckpt-7.index"):
+        message = error_of(work, evaluate, monkeypatch, capsys, ["--continuous", "--checkpoint", name])
+        assert f"--continuous: expected a directory of checkpoints, got {name}" in message
+
+
+def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
+    features = {name: np.ones([2, size], np.uint8) for name, size in [("rgb", 9), ("audio", 6)]}
+    records.write("strange.tfrecord", [records.example(b"v\xff", features)])
+    message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
+    assert "strange.tfrecord: expected the ids of videos in UTF-8, as submission files are, got b'v\\xff'" in message
+
+
 def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Of a model that only the settings that come with it describe.
@@ -208,14 +213,14 @@ def test_published_checkpoints_are_restored_by_name(tmp_path, capsys, rng, monke
     features = {"rgb": 1024, "audio": 128}
     for split, labels in [("validate", [1, 7]), ("test", None)]:
         videos = [
-            shards.example(
+            records.example(
                 b"video%d" % number,
                 {name: rng.randint(0, 256, [12, size]).astype(np.uint8) for name, size in features.items()},
                 labels,
             )
             for number in range(5)
         ]
-        shards.write(split + ".tfrecord", videos)
+        records.write(split + ".tfrecord", videos)
     golden = str(GOLDENS / "gated_netvlad" / "model.ckpt")
     flags = ["--checkpoint", golden, "--preset", "gated-netvlad"]
     variables = json.loads((GOLDENS / "models.json").read_text())["gated_netvlad"]["variables"]
@@ -241,9 +246,13 @@ EVALUATE, PREDICT = pytest.param(evaluate, id="evaluate"), pytest.param(predict,
         (["--checkpoint", "nowhere"], "nowhere: no checkpoint"),
         (["--checkpoint", "model.ckpt-8"], "model.ckpt-8: no checkpoint"),
         (["--preset", "best"], "argument --preset: invalid choice: 'best'"),
-        (["--clusters", "4"], "model.ckpt-7: of another architecture: audio_VLAD/cluster_bn/beta is [4] where"),
+        (
+            ["--clusters", "4"],
+            "model.ckpt-7: of another architecture: audio_VLAD/cluster_weights is [6, 4] where the model has [6, 2]",
+        ),
+        (["--clusters", "4", "--relu"], "more. It was trained with --clusters 8 --no-relu\n"),
         (["--data", "digits/test*", "damaged.tfrecord"], "damaged.tfrecord: corrupt or truncated"),
-        (["--batch-size", "0"], "argument --batch-size: expected a positive integer, came 0"),
+        (["--batch-size", "0"], "argument --batch-size: expected a positive integer, got 0"),
     ],
 )
 def test_bad_input_is_named(work, monkeypatch, capsys, program, arguments, cause):
@@ -256,14 +265,15 @@ def test_bad_input_is_named(work, monkeypatch, capsys, program, arguments, cause
     "program, arguments, cause",
     [
         (evaluate, ["--preset", "mean"], "hidden1_weights is [96, 16] where the model has [15, 64]"),
-        (evaluate, ["--data", "digits/test*"], "digits/test*: expected videos with labels, came none"),
-        (evaluate, ["--num-classes", "5"], "expected labels from 0 to 4 (--num-classes), came"),
-        (evaluate, ["--timeout", "-1"], "argument --timeout: expected a number of at least 0, came -1"),
+        (evaluate, ["--preset", "mean"], "It was trained with --preset gated-netvlad --clusters 8 --hidden-size 16"),
+        (evaluate, ["--data", "digits/test*"], "digits/test*: expected videos with labels, got none"),
+        (evaluate, ["--num-classes", "5"], "expected labels from 0 to 4 (--num-classes), got"),
+        (evaluate, ["--timeout", "-1"], "argument --timeout: expected a number of at least 0, got -1"),
         (predict, ["--output", "nowhere/predictions.csv"], "nowhere/predictions.csv: No such file or directory"),
-        (predict, ["--output", "digits"], "digits: expected a file, came a directory"),
-        (predict, ["--top", "0"], "argument --top: expected a positive integer, came 0"),
-        (predict, ["--feature-sizes", "9,7"], "expected 7 bytes a frame of feature audio (--feature-sizes), came 6"),
-        (predict, ["--feature-names", "rgb,sound"], "expected a feature sound (--feature-names), came audio, rgb"),
+        (predict, ["--output", "digits"], "digits: expected a file, got a directory"),
+        (predict, ["--top", "0"], "argument --top: expected a positive integer, got 0"),
+        (predict, ["--feature-sizes", "9,7"], "expected 7 bytes a frame of feature audio (--feature-sizes), got 6"),
+        (predict, ["--feature-names", "rgb,sound"], "expected a feature sound (--feature-names), got audio, rgb"),
     ],
 )
 def test_bad_input_of_one_program_is_named(work, monkeypatch, capsys, program, arguments, cause):
@@ -272,7 +282,7 @@ def test_bad_input_of_one_program_is_named(work, monkeypatch, capsys, program, a
 
 def test_a_diverged_model_is_named(work, monkeypatch, capsys):
     name = save(work, step=9, scale=np.inf)
-    assert f"{name}: expected finite predictions, came NaN" in error_of(work, predict, monkeypatch, capsys, [])
+    assert f"{name}: expected finite predictions, got NaN" in error_of(work, predict, monkeypatch, capsys, [])
 
 
 def test_a_cut_checkpoint_is_named(work, monkeypatch, capsys):
@@ -292,23 +302,3 @@ def error_of(work, program, monkeypatch, capsys, arguments):
     assert not output and ": error: " in error and error.count("\n") == 1
     assert sorted(work.iterdir()) == before
     return error
-
-
-def test_a_user_sees_one_line(work):
-    """Without the environment of the tests."""
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    root = str(PROGRAMS.parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
-    process = subprocess.run(
-        [sys.executable, str(PROGRAMS / "predict.py"), "--checkpoint", ".", "--clusters", "4"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=120,
-    )
-    assert process.returncode == 2 and not process.stdout
-    # TensorFlow logs on its import, whatever it is told: 2.18 errors about the GPU it does not find, 2.21 information.
-    log = re.compile(r"[IWE]\d{4} |WARNING: All log messages")
-    lines = [line for line in process.stderr.splitlines() if not log.match(line)]
-    assert len(lines) == 1 and lines[0].startswith("predict.py: error: ")

@@ -2,14 +2,10 @@
 
 import argparse
 
-import commandline
 import numpy as np
-import prepare_digits
-import presets
 import pytest
-import records
-import shards
 import tensorflow.compat.v1 as tf
+from yt8m import digits, errors, presets, records
 
 SIZES = {"rgb": 5, "audio": 3}
 
@@ -44,9 +40,9 @@ def joined(parts):
 
 def problem(chosen, **arguments):
     """What reading the records complains of."""
-    with pytest.raises((commandline.UserError, tf.errors.InvalidArgumentError)) as error:
+    with pytest.raises((errors.UserError, tf.errors.InvalidArgumentError)) as error:
         batches(chosen, **arguments)
-    return commandline.problem_of(error.value)
+    return errors.problem_of(error.value)
 
 
 def frames(rng, count, **sizes):
@@ -62,9 +58,9 @@ def test_round_trip(tmp_path, rng, key):
     written = [frames(rng, count) for count in (4, 6, 9, 1)]
     labels = [[0], [6, 2], None, []]
     path = tmp_path / "a.tfrecord"
-    shards.write(
+    records.write(
         str(path),
-        [shards.example(b"video%d" % n, features, labels[n], key) for n, features in enumerate(written)],
+        [records.example(b"video%d" % n, features, labels[n], key) for n, features in enumerate(written)],
     )
     parts = batches(settings(path))
     assert [len(part["id"]) for part in parts] == [3, 1]
@@ -82,7 +78,7 @@ def test_round_trip(tmp_path, rng, key):
 
 def test_one_feature_in_any_order(tmp_path, rng):
     features = frames(rng, 2)
-    shards.write(str(tmp_path / "a"), [shards.example(b"v", features, [1])])
+    records.write(str(tmp_path / "a"), [records.example(b"v", features, [1])])
     (only,) = batches(settings(tmp_path / "a", feature_names=("audio",), feature_sizes=(3,)))
     np.testing.assert_allclose(only["frames"][0, :2], dequantised({"audio": features["audio"]}), atol=3e-7)
     (turned,) = batches(settings(tmp_path / "a", feature_names=("audio", "rgb"), feature_sizes=(3, 5)))
@@ -101,8 +97,8 @@ def numbered(tmp_path):
             count = number % 10 + 1
             places = np.arange(count, dtype=np.uint8)[:, np.newaxis]
             features = {name: np.repeat(places, size, axis=1) for name, size in SIZES.items()}
-            examples.append(shards.example(b"%d" % number, features, [number % 7]))
-        shards.write(names[-1], examples)
+            examples.append(records.example(b"%d" % number, features, [number % 7]))
+        records.write(names[-1], examples)
     return names
 
 
@@ -156,21 +152,21 @@ def test_training_shuffles_and_repeats(numbered):
 @pytest.fixture
 def good(tmp_path, rng):
     path = tmp_path / "good"
-    shards.write(str(path), [shards.example(b"g%d" % n, frames(rng, 4), [1]) for n in range(5)])
+    records.write(str(path), [records.example(b"g%d" % n, frames(rng, 4), [1]) for n in range(5)])
     return path
 
 
 BAD_VIDEOS = {
-    "a missing feature": ({"audio": None}, [1], "expected a feature audio (--feature-names), came rgb"),
+    "a missing feature": ({"audio": None}, [1], "expected a feature audio (--feature-names), got rgb"),
     "a feature of another size": (
-        {"rgb": (3, 4)}, [1], "expected 5 bytes a frame of feature rgb (--feature-sizes), came 4"
+        {"rgb": (3, 4)}, [1], "expected 5 bytes a frame of feature rgb (--feature-sizes), got 4"
     ),
-    "a label too large": ({}, [1, 7], "expected labels from 0 to 6 (--num-classes), came 7"),
-    "a negative label": ({}, [-1], "expected labels from 0 to 6 (--num-classes), came -1"),
+    "a label too large": ({}, [1, 7], "expected labels from 0 to 6 (--num-classes), got 7"),
+    "a negative label": ({}, [-1], "expected labels from 0 to 6 (--num-classes), got -1"),
     "different frame counts": (
-        {"audio": (2, 3)}, [1], "expected as many frames of each feature, came 3 of rgb, 2 of audio"
+        {"audio": (2, 3)}, [1], "expected as many frames of each feature, got 3 of rgb, 2 of audio"
     ),
-    "no frames": ({"rgb": (0, 5), "audio": (0, 3)}, [1], "expected frames, came none"),
+    "no frames": ({"rgb": (0, 5), "audio": (0, 3)}, [1], "expected frames, got none"),
 }  # fmt: skip
 
 
@@ -181,18 +177,20 @@ def test_bad_video(tmp_path, good, kind, skip_corrupt):
     shapes = dict({"rgb": (3, 5), "audio": (3, 3)}, **changes)
     features = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items() if shape is not None}
     path = tmp_path / "bad"
-    shards.write(str(path), [good_example(), shards.example(b"v", features, labels)])
+    records.write(str(path), [good_example(), records.example(b"v", features, labels)])
     assert problem(settings(good, path, skip_corrupt=skip_corrupt)) == f"{path}: video v: {cause}"
 
 
 def good_example():
-    return shards.example(b"g", {name: np.zeros((2, size), np.uint8) for name, size in SIZES.items()}, [1])
+    return records.example(b"g", {name: np.zeros((2, size), np.uint8) for name, size in SIZES.items()}, [1])
 
 
 def test_no_id(tmp_path):
-    example = shards.example(b"v", {"rgb": np.zeros((1, 5), np.uint8), "audio": np.zeros((1, 3), np.uint8)}, [1], "key")
-    shards.write(str(tmp_path / "bad"), [example])
-    cause = "expected its name as id or video_id, came neither"
+    example = records.example(
+        b"v", {"rgb": np.zeros((1, 5), np.uint8), "audio": np.zeros((1, 3), np.uint8)}, [1], "key"
+    )
+    records.write(str(tmp_path / "bad"), [example])
+    cause = "expected its name as id or video_id, got neither"
     assert problem(settings(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video ?: {cause}"
 
 
@@ -200,8 +198,8 @@ def test_video_level_record(tmp_path):
     example = tf.train.Example()
     example.features.feature["video_id"].bytes_list.value.append(b"v")
     example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 5)
-    shards.write(str(tmp_path / "bad"), [example.SerializeToString()])
-    cause = "expected a feature rgb (--feature-names), came none"
+    records.write(str(tmp_path / "bad"), [example.SerializeToString()])
+    cause = "expected a feature rgb (--feature-names), got none"
     assert problem(settings(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video v: {cause}"
 
 
@@ -234,7 +232,7 @@ def test_damaged_shard(tmp_path, good, capsys, kind):
 
 
 def test_content_that_is_no_example(tmp_path, good):
-    shards.write(str(tmp_path / "bad"), [b"anything"])
+    records.write(str(tmp_path / "bad"), [b"anything"])
     assert "bad: corrupt or truncated: records were read of 0 bytes" in problem(settings(good, tmp_path / "bad"))
 
 
@@ -254,13 +252,13 @@ def test_no_files_match(tmp_path, good):
 def test_check_finds_wrong_flags(good, capsys):
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         records.check(settings(good, feature_sizes=(6, 3)))
-    assert commandline.problem_of(error.value).endswith("feature rgb (--feature-sizes), came 5")
+    assert errors.problem_of(error.value).endswith("feature rgb (--feature-sizes), got 5")
     records.check(settings(good))
 
 
 def test_digits(tmp_path):
     directory = str(tmp_path / "digits")
-    files = prepare_digits.prepare(directory)
+    files = digits.prepare(directory)
     assert not [path for path in (tmp_path / "digits").iterdir() if path.suffix != ".tfrecord"]
     chosen = {split: settings(*names, **dict(presets.DIGITS, batch_size=500)) for split, names in files.items()}
     read = {split: joined(batches(chosen[split])) for split in files}
@@ -280,5 +278,5 @@ def test_digits(tmp_path):
         expected = np.concatenate([patches.sum(axis=2), patches.sum(axis=1)], axis=1)
         np.testing.assert_allclose(profiles, expected, atol=0.2)
     before = (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns
-    prepare_digits.prepare(directory)
+    digits.prepare(directory)
     assert (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns == before

@@ -10,18 +10,14 @@ import subprocess
 import sys
 import time
 
-import checkpoints
-import cluster
-import commandline
-import evaluate
 import measure
 import numpy as np
-import prepare_digits
-import presets
 import pytest
 import tensorflow.compat.v1 as tf
 import train
-import training
+from yt8m import checkpoints, cluster, commandline, evaluation, flags, presets, step
+from yt8m import digits as prepared
+from yt8m import settings as kept
 
 PROGRAMS = pathlib.Path(train.__file__).resolve().parent
 SMALL = ["--clusters", "8", "--hidden-size", "16", "--shuffle-buffer", "100"]
@@ -30,7 +26,7 @@ SMALL = ["--clusters", "8", "--hidden-size", "16", "--shuffle-buffer", "100"]
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("digits"))
-    prepare_digits.prepare(directory)
+    prepared.prepare(directory)
     return directory
 
 
@@ -47,10 +43,12 @@ def values(checkpoint):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-def gap_of(checkpoint, digits, *flags):
-    parser = evaluate.inference.parser("", "validate")
-    settings = parser.parse_args(["--checkpoint", str(checkpoint), "--digits", digits, *flags])
-    return evaluate.evaluate(presets.settle(settings, "validate", saved=True), str(checkpoint))["gap"]
+def gap_of(checkpoint, digits, **given):
+    given.update(checkpoint=str(checkpoint), digits=digits)
+    options = flags.inference("", "validate").parse_args([], argparse.Namespace(**given))
+    settings = kept.settle(options, saved=True)
+    prepared.provide(settings, "validate")
+    return evaluation.evaluate(settings, settings.checkpoint)["gap"]
 
 
 def start(arguments, **environment):
@@ -88,13 +86,13 @@ def random_batch(rng, size):
 def steps(batch, count=3, **changes):
     """All variables after some steps on one batch, by name, and the losses."""
     settings = settings_for(clusters=8, hidden_size=6, batch_size=len(batch["id"]), **changes)
-    with tf.Graph().as_default(), tf.Session(config=training.config(settings)) as session:
+    with tf.Graph().as_default(), tf.Session(config=step.config(settings)) as session:
         tf.set_random_seed(1)
-        built = training.build({name: tf.constant(value) for name, value in batch.items()}, settings)
+        built = step.build({name: tf.constant(value) for name, value in batch.items()}, settings)
         session.run(tf.global_variables_initializer())
         rng = np.random.RandomState(2)  # the seeds of operations depend on how many there are
         session.run([variable.assign(rng.normal(0, 0.3, variable.shape)) for variable in tf.trainable_variables()])
-        losses = [session.run([built.step, built.loss])[1] for _ in range(count)]
+        losses = [session.run([built.train, built.loss])[1] for _ in range(count)]
         return {variable.op.name: session.run(variable) for variable in tf.global_variables()}, losses
 
 
@@ -102,7 +100,7 @@ def test_step_is_adam_on_clipped_gradients(session, rng):
     batch = random_batch(rng, 12)
     settings = settings_for(clusters=8, hidden_size=6, batch_size=12, moe_l2=0.01, clip_norm=0.05)
     with tf.variable_scope(tf.get_variable_scope()):
-        built = training.build({name: tf.constant(value) for name, value in batch.items()}, settings)
+        built = step.build({name: tf.constant(value) for name, value in batch.items()}, settings)
     gradients = tf.gradients(built.loss + built.regularization, tf.trainable_variables())
     session.run(tf.global_variables_initializer())
     gradients = dict(zip([variable.op.name for variable in tf.trainable_variables()], session.run(gradients)))
@@ -110,7 +108,7 @@ def test_step_is_adam_on_clipped_gradients(session, rng):
     assert any(np.linalg.norm(gradient) < 0.05 for gradient in gradients.values())
     variables = {variable.op.name: variable for variable in tf.global_variables()}
     before = session.run(variables)
-    session.run(built.step)
+    session.run(built.train)
     after = session.run(variables)
     assert after["global_step"] == 1
     for name in gradients:
@@ -127,11 +125,11 @@ def test_step_is_adam_on_clipped_gradients(session, rng):
 def test_learning_rate_decays_in_steps(session):
     batch = random_batch(np.random.RandomState(1), 10)
     settings = settings_for(batch_size=10, learning_rate=0.4, learning_rate_decay=0.5, learning_rate_decay_examples=35)
-    built = training.build({name: tf.constant(value) for name, value in batch.items()}, settings)
+    built = step.build({name: tf.constant(value) for name, value in batch.items()}, settings)
     session.run(tf.global_variables_initializer())
     rates = []
-    for step in range(9):
-        session.run(tf.train.get_global_step().assign(step))
+    for number in range(9):
+        session.run(tf.train.get_global_step().assign(number))
         rates.append(session.run(built.learning_rate))
     np.testing.assert_allclose(rates, [0.4] * 4 + [0.2] * 3 + [0.1] * 2, rtol=1e-6)
 
@@ -144,11 +142,11 @@ def test_clipping_takes_a_partitioned_variable_as_one(session, rng):
     pairs = [(tf.constant(gradient), whole), (tf.constant([0.6, 0.7]), small)]
     ends = np.cumsum([part.shape.as_list()[0] for part in parted])
     pairs += [(tf.constant(rows), part) for rows, part in zip(np.split(gradient, ends[:-1]), parted)]
-    whole, small, *parts = session.run([gradient for gradient, _ in training.clipped(pairs, 1.0)])
+    whole, small, *parts = session.run([gradient for gradient, _ in step.clipped(pairs, 1.0)])
     np.testing.assert_allclose(whole, gradient / np.linalg.norm(gradient), rtol=1e-6)
     np.testing.assert_allclose(small, [0.6, 0.7], rtol=1e-6)
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
-    assert training.clipped(pairs, 0) is pairs
+    assert step.clipped(pairs, 0) is pairs
 
 
 def test_towers_do_what_one_device_does(rng):
@@ -166,7 +164,7 @@ def test_towers_do_what_one_device_does(rng):
 
 def test_towers_are_on_their_devices():
     batch = {name: tf.constant(value) for name, value in random_batch(np.random.RandomState(1), 8).items()}
-    training.build(batch, settings_for(batch_size=8, towers=2))
+    step.build(batch, settings_for(batch_size=8, towers=2))
     operations = tf.get_default_graph().get_operations()
     for number in range(2):
         assert any(op.type == "Softmax" and op.device.lower().endswith(f"cpu:{number}") for op in operations)
@@ -176,7 +174,7 @@ def test_towers_are_on_their_devices():
 def test_variables_are_spread_over_parameter_servers():
     process = cluster.Cluster({"ps": ["a:1", "b:1"], "worker": ["c:1", "d:1"]}, "worker", 1)
     batch = {name: tf.constant(value) for name, value in random_batch(np.random.RandomState(1), 8).items()}
-    training.build(batch, settings_for(batch_size=8), process)
+    step.build(batch, settings_for(batch_size=8), process)
     devices = {variable.op.name: variable.device for variable in tf.trainable_variables()}
     parts = [device for name, device in devices.items() if name.startswith("hidden1_weights/")]
     assert sorted(parts) == ["/job:ps/task:0", "/job:ps/task:1"]
@@ -203,7 +201,10 @@ def test_trains_and_resumes(work, digits, capsys):
     directory = os.path.join("checkpoints", "gated-netvlad")
     first = values(directory)
     assert first["global_step"] == 12
+    assert capsys.readouterr().out == f"{checkpoints.latest(directory)}: trained 12 steps\n"
     train.main(["--steps", "12", *flags])
+    message = f"{checkpoints.latest(directory)}: nothing was trained, it has had 12 of 12 steps already\n"
+    assert capsys.readouterr().out == message
     again = values(directory)
     assert sorted(first) == sorted(again)
     for name in first:
@@ -218,8 +219,33 @@ def test_trains_and_resumes(work, digits, capsys):
                 scalars.setdefault(value.tag, []).append(event.step)
     assert set(scalars) == {"loss", "regularization", "learning_rate", "gap", "examples_per_second"}
     assert scalars["loss"] == [5, 10, 17]
-    kept = checkpoints.load_settings(directory)
-    assert kept["clusters"] == 8 and kept["preset"] == "gated-netvlad" and kept["feature_sizes"] == [9, 6]
+    settings = kept.load(directory)
+    assert settings["clusters"] == 8 and settings["preset"] == "gated-netvlad"
+    assert settings["feature_sizes"] == (9, 6)
+
+
+def test_the_seed_is_one_for_all_runs(work, digits, capsys):
+    flags = ["--digits", digits, "--checkpoint", "c", *SMALL]
+    train.main(["--steps", "1", "--seed", "3", *flags])
+    train.main(["--steps", "2", *flags])
+    assert kept.load("c")["seed"] == 3
+    capsys.readouterr()
+    message = fails(capsys, "--steps", "3", "--seed", "4", *flags)
+    assert message == "c: expected a training with --seed 4, got one with --seed 3"
+    assert values("c")["global_step"] == 2
+
+
+def test_a_training_of_unknown_seed_is_not_taken_for_another(work, digits, capsys):
+    """As those of earlier versions are, which kept none."""
+    flags = ["--digits", digits, "--checkpoint", "c", *SMALL]
+    train.main(["--steps", "1", *flags])
+    path = pathlib.Path("c", kept.FILE)
+    settings = json.loads(path.read_text())
+    assert 0 <= settings.pop("seed") < 2**31  # any
+    path.write_text(json.dumps(settings))
+    capsys.readouterr()
+    message = fails(capsys, "--steps", "2", "--seed", "1", *flags)
+    assert message == "c: expected a training with --seed 1, got one with another seed, not known"
 
 
 def test_progress_bar(work, digits, capsys):
@@ -291,7 +317,7 @@ def test_cluster_converges_as_one_process(work, digits):
     assert 200 <= came["global_step"] <= 202
     assert {name: value.shape for name, value in came.items()} == {name: value.shape for name, value in alone.items()}
     # By batch statistics, because after so few steps it is chance how near the moving averages are.
-    gaps = [gap_of(name, digits, "--batch-statistics") for name in ("cluster", "one")]
+    gaps = [gap_of(name, digits, batch_statistics=True) for name in ("cluster", "one")]
     assert min(gaps) > 0.95 and abs(gaps[0] - gaps[1]) < 0.03, gaps
 
 
@@ -321,12 +347,14 @@ def fails(capsys, *arguments):
     [
         (["--preset", "nettvlad"], "argument --preset: invalid choice: 'nettvlad'"),
         (["--data", "none*"], "none*: no files match"),
-        (["--feature-names", "rgb"], "--feature-sizes: expected one for each of rgb, came 9,6"),
+        (["--feature-names", "rgb"], "--feature-sizes: expected one for each of rgb, got 9,6"),
         (["--feature-sizes", "9,7"], "digits/train00.tfrecord: video digit"),
         (["--feature-names", "rgb,sound"], "digits/train00.tfrecord: video digit"),
-        (["--towers", "3"], "--batch-size: expected a multiple of --towers = 3, came 64"),
-        (["--clusters", "0"], "argument --clusters: expected a positive integer, came 0"),
-        (["--clusters", "4", "--preset", "soft-dbow"], "--clusters: expected at least 8, for feature audio, came 4"),
+        (["--towers", "3"], "--batch-size: expected a multiple of --towers = 3, got 64"),
+        (["--clusters", "2.5"], "argument --clusters: expected a positive integer, got 2.5"),
+        (["--seed", str(2**70)], f"argument --seed: expected an integer from 0 to 2147483647, got {2**70}"),
+        (["--batch-norm-decay", "1"], "argument --batch-norm-decay: expected a number from 0 to below 1, got 1"),
+        (["--clusters", "4", "--preset", "soft-dbow"], "--clusters: expected at least 8, for feature audio, got 4"),
     ],
 )
 def test_bad_input(work, digits, capsys, flags, message):
@@ -347,9 +375,11 @@ def test_checkpoint_of_another_architecture(work, digits, capsys):
     train.main(["--steps", "2", *flags])
     before = sorted(os.listdir("c"))
     capsys.readouterr()
-    message = fails(capsys, "--preset", "gated-netrvlad", "--clusters", "4", *flags[:4], "--hidden-size", "16")
-    assert "model.ckpt-2: of another architecture: " in message
-    assert "video_VLAD/cluster_weights is [9, 8] where the model has [9, 4]" in message
+    message = fails(capsys, "--preset", "netvlad", "--clusters", "8", *flags[:4], "--hidden-size", "20")
+    assert message.startswith(f"{os.path.join('c', 'model.ckpt-2')}: of another architecture: ")
+    assert "hidden1_weights is [96, 16] where the model has [96, 20]; " in message
+    assert "Adam" not in message
+    assert message.endswith("; and 1 more. It was trained with --preset gated-netvlad --hidden-size 16")
     assert sorted(os.listdir("c")) == before
 
 

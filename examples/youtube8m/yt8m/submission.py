@@ -10,9 +10,9 @@ import contextlib
 import csv
 import os
 
-import files
 import numpy as np
-from commandline import UserError
+from common import files
+from common.errors import UserError
 
 HEADER = ["VideoId", "LabelConfidencePairs"]
 
@@ -28,7 +28,7 @@ def writer(path):
     """
     try:
         if os.path.isdir(path):
-            raise IsADirectoryError(None, "expected a file, came a directory")
+            raise IsADirectoryError(None, "expected a file, got a directory")
         # With the line ends of the challenge's own files, on every system.
         with files.whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -59,7 +59,7 @@ def read(path):
                 _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
                 for row in rows:
                     video, classes, confidences = _parsed(row)
-                    _require(video not in videos, f"expected each video once, came {video} again")
+                    _require(video not in videos, f"expected each video once, got {video} again")
                     videos.add(video)
                     yield video, classes, confidences
             except (ValueError, csv.Error) as error:
@@ -70,9 +70,9 @@ def read(path):
 
 def _parsed(row):
     _require(len(row) == 2 and row[0], "expected ID,class confidence class confidence ...")
-    _require(row[0].isprintable(), f"expected an ID of printable UTF-8 characters, came {row[0]!a}")
+    _require(row[0].isprintable(), f"expected an ID of printable UTF-8 characters, got {row[0]!a}")
     words = row[1].split()
-    _require(len(words) % 2 == 0, f"expected pairs of class and confidence, came {len(words)} words")
+    _require(len(words) % 2 == 0, f"expected pairs of class and confidence, got {len(words)} words")
     try:
         classes, confidences = [int(word) for word in words[::2]], [float(word) for word in words[1::2]]
     except ValueError as error:

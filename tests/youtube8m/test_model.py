@@ -3,14 +3,12 @@
 import argparse
 import json
 import pathlib
+import re
 
-import checkpoints
-import commandline
-import models
 import numpy as np
-import presets
 import pytest
 import tensorflow.compat.v1 as tf
+from yt8m import checkpoints, errors, model, presets
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m"
 with open(str(GOLDENS / "models.json")) as file:
@@ -57,9 +55,10 @@ def test_golden(name, mode, padding, session):
     if padding is not None:
         num_frames = np.full(frames.shape[0], frames.shape[1], np.int32)
         frames = np.pad(frames, [(0, 0), (0, padding), (0, 0)], mode="edge")
-    model = models.build(tf.constant(frames), num_frames, golden_settings(name), mode == "train", golden["labels"])
-    checkpoints.restore(session, str(GOLDENS / name / "model.ckpt"))
-    predictions, loss, regularization = session.run(model)
+    settings = golden_settings(name)
+    built = model.build(tf.constant(frames), num_frames, settings, mode == "train", golden["labels"])
+    checkpoints.restore(session, str(GOLDENS / name / "model.ckpt"), settings)
+    predictions, loss, regularization = session.run(built)
     # Achievable are 5e-7, 3e-7 and 2e-7.
     assert np.abs(predictions - golden["predictions_" + mode]).max() < 1.5e-6
     np.testing.assert_allclose(loss, golden["loss_" + mode], rtol=9e-7)
@@ -68,7 +67,7 @@ def test_golden(name, mode, padding, session):
 
 @each_model
 def test_variables_are_the_published_ones(name):
-    models.build(tf.zeros([5, 12, 1152]), None, golden_settings(name), is_training=True)
+    model.build(tf.zeros([5, 12, 1152]), None, golden_settings(name), is_training=True)
     came = [{"name": variable.op.name, "shape": variable.shape.as_list()} for variable in tf.global_variables()]
     assert came == MODELS[name]["variables"]
     assert [variable.op.name for variable in tf.trainable_variables()] == MODELS[name]["trainable"]
@@ -80,7 +79,7 @@ def test_padding_changes_nothing(preset, session, rng):
     lists = rng.standard_normal((4, 7, 10)).astype(np.float32)
     lengths = np.array([7, 1, 3, 5], np.int32)
     frames = tf.placeholder(tf.float32, [4, 7, 10])
-    built = models.build(frames, tf.constant(lengths), settings, is_training=True, labels=np.eye(4, 5) > 0)
+    built = model.build(frames, tf.constant(lengths), settings, is_training=True, labels=np.eye(4, 5) > 0)
     session.run(tf.global_variables_initializer())
     is_real = np.arange(7)[:, np.newaxis] < lengths[:, np.newaxis, np.newaxis]
     outputs = [session.run(built, {frames: np.where(is_real, lists, filler)}) for filler in (0, 1e3)]
@@ -92,15 +91,15 @@ def test_padding_changes_nothing(preset, session, rng):
 @pytest.mark.parametrize("names, sizes", [(("rgb",), (6,)), (("rgb", "audio", "flow"), (6, 4, 3))])
 def test_any_list_of_features(preset, names, sizes, session):
     settings = preset_settings(preset, **dict(SMALL, feature_names=names, feature_sizes=sizes))
-    model = models.build(tf.ones([2, 3, sum(sizes)]), None, settings, is_training=False)
-    assert model.loss is None
+    built = model.build(tf.ones([2, 3, sum(sizes)]), None, settings, is_training=False)
+    assert built.loss is None
     session.run(tf.global_variables_initializer())
-    assert session.run(model.predictions).shape == (2, 5)
+    assert session.run(built.predictions).shape == (2, 5)
 
 
 def test_published_size():
     settings = preset_settings("gated-netvlad")
-    models.build(tf.zeros([80, 300, 1152]), None, settings, is_training=True)
+    model.build(tf.zeros([80, 300, 1152]), None, settings, is_training=True)
     shapes = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
     assert shapes["video_VLAD/cluster_weights"] == [1024, 256]
     assert shapes["audio_VLAD/cluster_weights2"] == [1, 128, 128]
@@ -111,7 +110,7 @@ def test_published_size():
 
 def test_initial_values(session):
     settings = preset_settings("soft-dbow", **dict(SMALL, clusters=64, hidden_size=500))
-    models.build(tf.zeros([2, 3, 10]), None, settings, is_training=True)
+    model.build(tf.zeros([2, 3, 10]), None, settings, is_training=True)
     session.run(tf.global_variables_initializer())
     values = {variable.op.name: session.run(variable) for variable in tf.global_variables()}
     np.testing.assert_allclose(values["hidden1_weights"].std(), 1 / 8, rtol=0.05)
@@ -121,17 +120,24 @@ def test_initial_values(session):
 
 
 def test_too_few_clusters():
-    with pytest.raises(commandline.UserError, match="--clusters: expected at least 8, for feature audio, came 7"):
-        models.build(tf.zeros([2, 3, 10]), None, preset_settings("soft-dbow", **dict(SMALL, clusters=7)), True)
+    with pytest.raises(errors.UserError, match="--clusters: expected at least 8, for feature audio, got 7"):
+        model.build(tf.zeros([2, 3, 10]), None, preset_settings("soft-dbow", **dict(SMALL, clusters=7)), True)
 
 
 @pytest.mark.parametrize("name, other", [("gated_netvlad", "gated_netfv"), ("netvlad_relu", "gated_netvlad")])
 def test_checkpoint_of_another_architecture(name, other, session):
-    models.build(tf.zeros([5, 12, 1152]), None, golden_settings(name), is_training=True)
-    with pytest.raises(commandline.UserError) as error:
-        checkpoints.restore(session, str(GOLDENS / other / "model.ckpt"))
-    message = str(error.value)
-    assert message.startswith(str(GOLDENS / other / "model.ckpt") + ": of another architecture: ")
+    settings = golden_settings(name)
+    model.build(tf.zeros([5, 12, 1152]), None, settings, is_training=True)
+    path = str(GOLDENS / other / "model.ckpt")
+    with pytest.raises(errors.UserError) as error:
+        checkpoints.restore(session, path, settings)
     theirs = {variable["name"]: variable["shape"] for variable in MODELS[other]["variables"]}
-    for variable in MODELS[name]["variables"]:
-        assert (f"{variable['name']} " in message) == (theirs.get(variable["name"]) != variable["shape"])
+    differing = [v["name"] for v in MODELS[name]["variables"] if theirs.get(v["name"]) != v["shape"]]
+    differing.sort(key=lambda name: (not name.endswith("weights"), name))
+    assert len(differing) > 3
+    named = re.fullmatch(
+        re.escape(path) + r": of another architecture: (\S+) .+; (\S+) .+; (\S+) .+; and (\d+) more\. "
+        "Look at --preset, --clusters, --hidden-size, --num-classes and --feature-sizes",
+        str(error.value),
+    ).groups()
+    assert list(named) == differing[:3] + [str(len(differing) - 3)]

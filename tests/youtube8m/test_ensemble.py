@@ -2,11 +2,10 @@
 
 import sys
 
-import commandline
 import ensemble
 import numpy as np
 import pytest
-import submission
+from yt8m import commandline, submission
 
 HEADER = "VideoId,LabelConfidencePairs\n"
 
@@ -124,17 +123,17 @@ def error_of(arguments, monkeypatch, capsys):
         ("a,1 0.5\n\n", "line 3: expected ID,class confidence"),
         ("a,1 0.5,2 0.5\n", "line 2: expected ID,class confidence"),
         (",1 0.5\n", "line 2: expected ID,class confidence"),
-        ("a,1 0.5 2\n", "line 2: expected pairs of class and confidence, came 3 words"),
+        ("a,1 0.5 2\n", "line 2: expected pairs of class and confidence, got 3 words"),
         ("a,1 0.5 x 0.5\n", "line 2: expected pairs of class and confidence: invalid literal for int"),
         ("a,1 0.5 2 high\n", "line 2: expected pairs of class and confidence: could not convert"),
         ("a,-1 0.5\n", "line 2: expected classes from 0 up"),
         ("a,1 0.5 1 0.25\n", "line 2: expected each class once"),
         ("a,1 1.5\n", "line 2: expected confidences from 0 to 1"),
         ("a,1 nan\n", "line 2: expected confidences from 0 to 1"),
-        ("a,1 0.5\nb,1 0.5\na,1 0.5\n", "line 4: expected each video once, came a again"),
+        ("a,1 0.5\nb,1 0.5\na,1 0.5\n", "line 4: expected each video once, got a again"),
         (HEADER.encode("ascii") + b"a,1 0.5\n\xff,1 0.5\n", "line 3: expected an ID of printable UTF-8"),
         ('a,"1 0.5\n', "line 2: unexpected end of data"),
-        ("a,1 0.5\nc,1 0.5\n", "expected the videos of FIRST, came c"),
+        ("a,1 0.5\nc,1 0.5\n", "expected the videos of FIRST, got c"),
         ("a,1 0.5\n", "expected the videos of FIRST, but b is missing"),
     ],
 )
@@ -150,11 +149,11 @@ def test_malformed_files_are_named(files, tmp_path, monkeypatch, capsys, bad, ca
     "arguments, cause",
     [
         (["none.csv"], "none.csv: No such file or directory"),
-        (["0.csv", "--weights", "1,2"], "argument --weights: expected 1, one for each file, came 2"),
-        (["0.csv", "--weights", "much"], "argument --weights: invalid weights value: 'much'"),
-        (["0.csv", "--weights", "-1"], "argument --weights: expected a number of at least 0, came -1"),
-        (["0.csv", "--weights", "0"], "argument --weights: expected a weight above 0, came 0"),
-        (["0.csv", "--top", "0"], "argument --top: expected a positive integer, came 0"),
+        (["0.csv", "--weights", "1,2"], "argument --weights: expected 1, one for each file, got 2"),
+        (["0.csv", "--weights", "much"], "argument --weights: expected a number of at least 0, got much"),
+        (["0.csv", "--weights", "-1"], "argument --weights: expected a number of at least 0, got -1"),
+        (["0.csv", "--weights", "0"], "argument --weights: expected a weight above 0, got 0"),
+        (["0.csv", "--top", "0"], "argument --top: expected a positive integer, got 0"),
         ([], "the following arguments are required: FILE"),
     ],
 )

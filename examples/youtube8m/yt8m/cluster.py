@@ -12,7 +12,7 @@ import os
 import time
 
 import tensorflow.compat.v1 as tf
-from commandline import UserError
+from common.errors import UserError
 
 CHIEFS = ("chief", "master")
 
@@ -31,7 +31,7 @@ def from_environment():
         return Cluster(config["cluster"], config["task"]["type"], int(config["task"]["index"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         problem = "expected JSON with cluster and task, whose type and index are in the cluster, and a ps and a worker"
-        raise UserError(f"TF_CONFIG: {problem}, came {text}") from error
+        raise UserError(f"TF_CONFIG: {problem}, got {text}") from error
 
 
 class Cluster:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import uuid
 
 
 @contextlib.contextmanager
@@ -10,7 +11,9 @@ def whole(path):
 
     If the block fails, there is none, and an older one stays as it was.
     """
-    partial = f"{path}.{os.getpid()}.partial"  # The processes of a cluster may write at the same time.
+    # A name of its own for each writer: the processes of a cluster, on hosts that may give them the same process id,
+    # can write into one directory at the same time.
+    partial = f"{path}.{uuid.uuid4().hex}.partial"
     try:
         yield partial
         os.replace(partial, path)

@@ -3,9 +3,9 @@
 import pathlib
 import tracemalloc
 
-import metrics
 import numpy as np
 import pytest
+from yt8m import metrics
 
 GOLDENS = pathlib.Path(__file__).parent.parent / "goldens" / "youtube8m" / "metrics.npz"
 GOLDEN_NAMES = {"gap": "gap", "map": "mean_ap", "hit_at_one": "avg_hit_at_one", "perr": "avg_perr"}
@@ -159,11 +159,11 @@ def test_top_predictions_are_best_first(rng):
 @pytest.mark.parametrize(
     "predictions, labels, message",
     [
-        (np.zeros([2, 3]), np.zeros([2, 3]), r"predictions: expected shape \[videos, 4\], came \(2, 3\)"),
-        (np.zeros([4]), np.zeros([4]), r"predictions: expected shape \[videos, 4\], came \(4,\)"),
-        (np.zeros([2, 4]), np.zeros([1, 4]), r"labels: expected the predictions' shape \(2, 4\), came \(1, 4\)"),
-        (np.full([2, 4], np.nan), np.zeros([2, 4]), "predictions: expected finite numbers, came NaN"),
-        (np.full([2, 4], np.inf), np.zeros([2, 4]), "predictions: expected finite numbers, came NaN"),
+        (np.zeros([2, 3]), np.zeros([2, 3]), r"predictions: expected shape \[videos, 4\], got \(2, 3\)"),
+        (np.zeros([4]), np.zeros([4]), r"predictions: expected shape \[videos, 4\], got \(4,\)"),
+        (np.zeros([2, 4]), np.zeros([1, 4]), r"labels: expected the predictions' shape \(2, 4\), got \(1, 4\)"),
+        (np.full([2, 4], np.nan), np.zeros([2, 4]), "predictions: expected finite numbers, got NaN"),
+        (np.full([2, 4], np.inf), np.zeros([2, 4]), "predictions: expected finite numbers, got NaN"),
     ],
 )
 def test_bad_batches_are_refused(predictions, labels, message):
@@ -172,5 +172,5 @@ def test_bad_batches_are_refused(predictions, labels, message):
 
 
 def test_no_videos_have_no_metrics():
-    with pytest.raises(ValueError, match="expected at least one video, came none"):
+    with pytest.raises(ValueError, match="expected at least one video, got none"):
         metrics.Metrics(4).result()

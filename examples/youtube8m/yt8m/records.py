@@ -1,15 +1,16 @@
-"""Frame-level YouTube-8M records, read by tf.data."""
+"""Frame-level YouTube-8M records, read by tf.data, and written."""
 
 import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from commandline import PROBLEM, UserError, warn
+from common import files
+from common.errors import PROBLEM, UserError, warn
 
 FRAMING = 16  # bytes of a TFRecord beside its content: the length, and a checksum of each
 
 
-def files(patterns):
+def matching(patterns):
     """The files that the patterns match, sorted.
 
     Raises:
@@ -31,7 +32,7 @@ def dataset(settings, training=False, seed=0):
     """A tf.data.Dataset of batches of videos.
 
     Args:
-      settings: has the values of the data flags as attributes (see `commandline.add_data_flags`).
+      settings: has the values of the data flags as attributes (see `flags`).
       training: whether the videos are shuffled and repeated without end, and all batches are whole.
       seed: of the shuffling and of the sampling of frames. The same seed gives the same batches.
 
@@ -44,7 +45,7 @@ def dataset(settings, training=False, seed=0):
 
     Raises:
       UserError: if no files match.
-      tf.errors.InvalidArgumentError: in the run, for bad records, with a message in which `commandline.problem_of`
+      tf.errors.InvalidArgumentError: in the run, for bad records, with a message in which `errors.problem_of`
         finds file and cause.
     """
     shards = _Shards(settings)
@@ -82,7 +83,7 @@ class _Shards:
     """The files, each read as a dataset of its checked videos, and what was found wrong with them."""
 
     def __init__(self, settings, report=warn):
-        self.files = files(settings.data)
+        self.files = matching(settings.data)
         self.settings = settings
         self.report = report
         self.skipped = set()
@@ -180,23 +181,23 @@ class _Shards:
     def _cause(self, example, ids):
         settings, lists = self.settings, example.feature_lists.feature_list
         if not ids:
-            return "expected its name as id or video_id, came neither"
+            return "expected its name as id or video_id, got neither"
         for label in example.context.feature["labels"].int64_list.value:
             if not 0 <= label < settings.num_classes:
-                return f"expected labels from 0 to {settings.num_classes - 1} (--num-classes), came {label}"
+                return f"expected labels from 0 to {settings.num_classes - 1} (--num-classes), got {label}"
         for feature, size in zip(settings.feature_names, settings.feature_sizes):
             if feature not in lists:
-                return f"expected a feature {feature} (--feature-names), came {', '.join(sorted(lists)) or 'none'}"
+                return f"expected a feature {feature} (--feature-names), got {', '.join(sorted(lists)) or 'none'}"
             for frame in lists[feature].feature:
-                came = [len(value) for value in frame.bytes_list.value]
-                if came != [size]:
-                    came = came[0] if came else 0
-                    return f"expected {size} bytes a frame of feature {feature} (--feature-sizes), came {came}"
+                sizes = [len(value) for value in frame.bytes_list.value]
+                if sizes != [size]:
+                    got = sizes[0] if sizes else 0
+                    return f"expected {size} bytes a frame of feature {feature} (--feature-sizes), got {got}"
         counts = [len(lists[feature].feature) for feature in settings.feature_names]
         if not any(counts):
-            return "expected frames, came none"
+            return "expected frames, got none"
         counted = ", ".join(f"{count} of {feature}" for count, feature in zip(counts, settings.feature_names))
-        return f"expected as many frames of each feature, came {counted}"
+        return f"expected as many frames of each feature, got {counted}"
 
 
 def _without_errors(data):
@@ -258,3 +259,32 @@ def _decoded(batch, settings):
     size = settings.max_frames if settings.frame_sampling == "all" else settings.iterations
     frames.set_shape([None, size, sum(settings.feature_sizes)])
     return dict(batch, frames=frames)
+
+
+def write(path, examples):
+    """Writes a shard of serialised examples (see `example`), whole or not at all."""
+    with files.whole(path) as partial, tf.io.TFRecordWriter(partial) as writer:
+        for serialized in examples:
+            writer.write(serialized)
+
+
+def example(video, features, labels=None, key="id"):
+    """A video as a serialised SequenceExample.
+
+    Args:
+      video: the video's id, bytes.
+      features: by name, a uint8 array [frames, size].
+      labels: ints. Default None: the record has none, as in the test split.
+      key: id, or video_id as in 2017.
+    """
+    context = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[video]))}
+    if labels is not None:
+        context["labels"] = tf.train.Feature(int64_list=tf.train.Int64List(value=labels))
+    lists = {name: tf.train.FeatureList(feature=map(_frame, frames)) for name, frames in features.items()}
+    return tf.train.SequenceExample(
+        context=tf.train.Features(feature=context), feature_lists=tf.train.FeatureLists(feature_list=lists)
+    ).SerializeToString()
+
+
+def _frame(values):
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[values.tobytes()]))

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-TOP_K = 20  # predictions that count for each video
+from yt8m.presets import TOP_K
 
 
 class Metrics:
@@ -39,11 +39,11 @@ class Metrics:
         """
         predictions, labels = np.asarray(predictions), np.asarray(labels, bool)
         if predictions.ndim != 2 or predictions.shape[1] != self.num_classes:
-            raise ValueError(f"predictions: expected shape [videos, {self.num_classes}], came {predictions.shape}")
+            raise ValueError(f"predictions: expected shape [videos, {self.num_classes}], got {predictions.shape}")
         if labels.shape != predictions.shape:
-            raise ValueError(f"labels: expected the predictions' shape {predictions.shape}, came {labels.shape}")
+            raise ValueError(f"labels: expected the predictions' shape {predictions.shape}, got {labels.shape}")
         if not np.isfinite(predictions).all():
-            raise ValueError("predictions: expected finite numbers, came NaN or infinity")
+            raise ValueError("predictions: expected finite numbers, got NaN or infinity")
         if len(predictions) == 0:
             return
         counts = labels.sum(axis=1)  # [videos]
@@ -104,7 +104,7 @@ class Metrics:
     def _columns(self):
         """All kept classes, scores and truths, each [videos * top_k]."""
         if not self._top:
-            raise ValueError("metrics: expected at least one video, came none")
+            raise ValueError("metrics: expected at least one video, got none")
         return [np.concatenate([part.ravel() for part in parts]) for parts in zip(*self._top)]
 
 

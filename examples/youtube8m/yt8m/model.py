@@ -2,12 +2,12 @@
 
 import collections
 import contextlib
-import math
 
 import loupe
 import tensorflow.compat.v1 as tf
 import tf_slim as slim
-from commandline import UserError
+from common.errors import UserError
+from common.pooling import MeanPooling
 
 # By method: its class, the end of the published variable scopes, and how many times fewer clusters the features after
 # the first have.
@@ -16,7 +16,7 @@ POOLINGS = {
     "netrvlad": (loupe.NetRVLAD, "VLAD", 2),
     "netfv": (loupe.NetFV, "FV", 2),
     "soft-dbow": (loupe.SoftDBoW, "DBOF", 8),
-    "mean": None,
+    "mean": (MeanPooling, "mean", 1),
 }
 
 Model = collections.namedtuple("Model", "predictions loss regularization")
@@ -29,7 +29,7 @@ def build(frames, num_frames, settings, is_training, labels=None):
       frames: float32 [B, F, D], the features side by side, not normalised.
       num_frames: how many leading frames of each video are real, an integer tensor [B]; or None, if all are.
       settings: has the names and sizes of the features, `num_classes` and the values of the model's flags (see
-        `commandline.add_model_flags`) and `pooling`, a key of `POOLINGS`, as attributes.
+        `flags`) and `pooling`, a key of `POOLINGS`, as attributes.
       is_training: whether batch norm uses the statistics of the batch, and adds to ``tf.GraphKeys.UPDATE_OPS``.
       labels: bool [B, V]. Default None: there is no loss.
 
@@ -44,22 +44,19 @@ def build(frames, num_frames, settings, is_training, labels=None):
         [slim.batch_norm], decay=settings.batch_norm_decay, center=True, scale=True, is_training=is_training
     )
     with batch_norm:
-        rows = _Rows(tf.nn.l2_normalize(frames, axis=2, epsilon=1e-12), num_frames)
-        rows = rows.replaced(slim.batch_norm(rows.rows, scope="input_bn"))
-        video, stddev = _pooled(rows, num_frames, settings, is_training)
-        width = settings.hidden_size
-        weights = _variable("hidden1_weights", [tf.dimension_value(video.shape[1]), width], stddev)
-        video = tf.matmul(video, weights)  # [B, H]
+        video = LateFusion(frames, settings, is_training).forward(frames, num_frames)  # [B, H]
         if settings.relu:
             video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
         else:
-            video += _variable("hidden1_biases", [width], 0.01)
+            initializer = tf.random_normal_initializer(stddev=0.01)
+            video += tf.get_variable("hidden1_biases", [settings.hidden_size], initializer=initializer)
         if settings.gating:
-            video = _gated(video, is_training, {"gating_weights": "gating_weights_2"})
+            with _renamed_variables({"gating_weights": "gating_weights_2"}):
+                video = loupe.context_gating(video, is_training=is_training)
         probabilities, regularization = _mixture_of_experts(video, settings)
         if settings.probability_gating:
-            renamed = {"gating_weights": "gating_prob_weights", "gating_bn": "gating_prob_bn"}
-            probabilities = _gated(probabilities, is_training, renamed)
+            with _renamed_variables({"gating_weights": "gating_prob_weights", "gating_bn": "gating_prob_bn"}):
+                probabilities = loupe.context_gating(probabilities, is_training=is_training)
     loss = None if labels is None else _cross_entropy(probabilities, tf.cast(labels, tf.float32))
     return Model(probabilities, loss, regularization)
 
@@ -71,54 +68,44 @@ def build_on(batch, settings, is_training):
     return build(batch["frames"], num_frames, settings, is_training, batch["labels"])
 
 
-class _Rows:
-    """Lists of frames [B, F, D], and their T real frames as rows [T, D]."""
+class LateFusion(loupe.PoolingBaseModel):
+    """The features of l2-normalised frames, pooled apart, joined and projected to [B, H].
 
-    def __init__(self, lists, num_frames):
-        self.lists = lists
-        width = tf.dimension_value(lists.shape[2])
-        if num_frames is None:
-            self.places = None
-            self.rows = tf.reshape(lists, [-1, width])
-        else:
-            self.places = tf.where(tf.sequence_mask(num_frames, tf.shape(lists)[1]))
-            self.rows = tf.gather_nd(lists, self.places)
+    Args:
+      frames: the frames [B, F, D] of `forward`.
+      settings, is_training: as for `build`.
+    """
 
-    def replaced(self, rows):
-        """The lists [B, F, D] with other rows [T, D], and zeros for padding."""
-        if self.places is None:
-            lists = tf.reshape(rows, tf.shape(self.lists))
-        else:
-            lists = tf.scatter_nd(self.places, rows, tf.shape(self.lists, out_type=tf.int64))
-        lists.set_shape(self.lists.shape)
-        return lists
+    def __init__(self, frames, settings, is_training):
+        max_samples = tf.dimension_value(frames.shape[1]) or tf.shape(frames)[1]
+        width = sum(settings.feature_sizes)
+        clusters = width if settings.pooling == "mean" else settings.clusters
+        super().__init__(width, max_samples, clusters, settings.hidden_size, gating=False, is_training=is_training)
+        self.settings = settings
 
+    def forward(self, reshaped_input, num_samples=None):
+        samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
+        lists = samples.scattered(slim.batch_norm(samples.rows, scope="input_bn"))
+        parts = tf.split(lists, list(self.settings.feature_sizes), axis=2)
+        pooled = []
+        for part, (scope, layer) in zip(parts, self._layers()):
+            with tf.variable_scope(scope):
+                pooled.append(layer.forward(part, num_samples))
+        return self.output(tf.concat(pooled, axis=1))
 
-def _pooled(lists, num_frames, settings, is_training):
-    """The features pooled, side by side [B, P], and the deviation of the initial weights of their projection."""
-    if settings.pooling == "mean":
-        total = tf.reduce_sum(lists, axis=1)
-        count = tf.shape(lists)[1] if num_frames is None else num_frames[:, tf.newaxis]
-        return total / tf.cast(count, tf.float32), 1 / math.sqrt(sum(settings.feature_sizes))
-    method, suffix, divisor = POOLINGS[settings.pooling]
-    pooled = []
-    parts = tf.split(lists, list(settings.feature_sizes), axis=2)
-    for number, (part, name, size) in enumerate(zip(parts, settings.feature_names, settings.feature_sizes)):
-        clusters = settings.clusters if number == 0 else settings.clusters // divisor
-        if clusters == 0:
-            raise UserError(f"--clusters: expected at least {divisor}, for feature {name}, came {settings.clusters}")
-        max_samples = tf.dimension_value(lists.shape[1]) or tf.shape(lists)[1]
-        layer = method(size, max_samples, clusters, output_dim=None, gating=False, is_training=is_training)
-        with tf.variable_scope({"rgb": "video"}.get(name, name) + "_" + suffix):
-            pooled.append(layer.forward(part, num_frames))
-    return tf.concat(pooled, axis=1), 1 / math.sqrt(settings.clusters)
-
-
-def _gated(x, is_training, renamed):
-    """Context Gating of x [B, M], its variables renamed as the published checkpoints have them."""
-    layer = loupe.PoolingBaseModel(1, 1, 1, output_dim=None, is_training=is_training)
-    with _renamed_variables(renamed):
-        return layer.context_gating(x)
+    def _layers(self):
+        """Of each feature, the variable scope and the layer."""
+        method, suffix, divisor = POOLINGS[self.settings.pooling]
+        layers = []
+        for number, (name, size) in enumerate(zip(self.settings.feature_names, self.settings.feature_sizes)):
+            clusters = self.settings.clusters // (1 if number == 0 else divisor)
+            if clusters == 0:
+                raise UserError(
+                    f"--clusters: expected at least {divisor}, for feature {name}, got {self.settings.clusters}"
+                )
+            layer = method(size, self.max_samples, clusters, None, gating=False, is_training=self.is_training)
+            layers.append(({"rgb": "video"}.get(name, name) + "_" + suffix, layer))
+        return layers
 
 
 @contextlib.contextmanager
@@ -153,8 +140,3 @@ def _mixture_of_experts(x, settings):
 def _cross_entropy(probabilities, labels):
     entropies = labels * tf.log(probabilities + 1e-5) + (1 - labels) * tf.log(1 - probabilities + 1e-5)
     return -tf.reduce_mean(tf.reduce_sum(entropies, axis=1))
-
-
-def _variable(name, shape, stddev):
-    # Read at once, because hidden1_weights may be partitioned over parameter servers.
-    return tf.convert_to_tensor(tf.get_variable(name, shape, initializer=tf.random_normal_initializer(0, stddev)))

@@ -5,12 +5,9 @@ import pathlib
 import re
 import shlex
 
-import commandline
 import numpy as np
-import presets
 import pytest
-import shards
-import submission
+from yt8m import commandline, presets, records, submission
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "examples" / "youtube8m" / "README.md").read_text(encoding="utf-8")
@@ -49,8 +46,8 @@ def write_videos(directory, rng):
         for number in range(6):
             features = {"rgb": rng.randint(0, 256, [20, 1024]), "audio": rng.randint(0, 256, [20, 128])}
             features = {name: values.astype(np.uint8) for name, values in features.items()}
-            videos.append(shards.example(b"%s%d" % (split.encode("ascii"), number), features, labels))
-        shards.write(str(directory / (split + "00.tfrecord")), videos)
+            videos.append(records.example(b"%s%d" % (split.encode("ascii"), number), features, labels))
+        records.write(str(directory / (split + "00.tfrecord")), videos)
 
 
 def test_commands_on_the_digits(tmp_path, capsys, monkeypatch):
@@ -135,7 +132,7 @@ def test_flags_exist(capsys):
     [
         (["--presets", "netfv,best"], "argument --presets: expected some of gated-netvlad"),
         (["--presets", "netfv,netfv"], "argument --presets: expected different names"),
-        (["--steps", "0"], "argument --steps: expected a positive integer, came 0"),
+        (["--steps", "0"], "argument --steps: expected a positive integer, got 0"),
     ],
 )
 def test_bad_arguments_of_compare_are_named(tmp_path, monkeypatch, capsys, arguments, cause):

@@ -1,0 +1,121 @@
+"""Command lines: a parser whose errors are one line, the types of its arguments, and the end of a program."""
+
+import argparse
+import faulthandler
+import logging
+import os
+import sys
+
+from common.errors import problem_of, say
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose help tells the defaults that say something."""
+
+    def __init__(self, description):
+        super().__init__(description=description, formatter_class=_HelpFormatter)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def run(main):
+    """Runs a program's `main`, and ends the process: with status 0; or with status 2 and one line on stderr, without
+    a traceback, for bad input (see `errors.problem_of`); or with status 130 on Ctrl-C.
+
+    TensorFlow's own log is left out, unless TF_CPP_MIN_LOG_LEVEL is set.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        _silence_native_code()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            raise
+        say("error", problem)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _silence_native_code():
+    """Leaves stderr to Python: TensorFlow's C++ logs there, whatever its level is set to."""
+    if sys.stderr is None or sys.stderr is not sys.__stderr__:
+        return
+    sys.stderr.flush()
+    kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = sys.__stderr__ = kept
+    faulthandler.enable(kept)  # So that a crash of native code is not silent.
+
+
+def positive(text):
+    """A positive integer, as a type of argparse."""
+    return _checked(int, text, lambda value: value > 0, "a positive integer")
+
+
+def above_zero(text):
+    """A number above 0, as a type of argparse."""
+    return _checked(float, text, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def not_negative(text):
+    """A number of at least 0, as a type of argparse."""
+    return _checked(float, text, lambda value: 0 <= value < float("inf"), "a number of at least 0")
+
+
+def factor(text):
+    """A number from 0 to 1, as a type of argparse."""
+    return _checked(float, text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def decay(text):
+    """The decay of a moving average, which with 1 would never move, as a type of argparse."""
+    return _checked(float, text, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+
+def seed(text):
+    """A seed that TensorFlow and NumPy take, as a type of argparse."""
+    return _checked(int, text, lambda value: 0 <= value < 2**31, f"an integer from 0 to {2**31 - 1}")
+
+
+def names(text):
+    """Names with commas between, as a type of argparse."""
+    values = tuple(name.strip() for name in text.split(","))
+    if not all(values) or len(set(values)) != len(values):
+        raise argparse.ArgumentTypeError(f"expected different names with commas between, got {text!r}")
+    return values
+
+
+def sizes(text):
+    """Positive integers with commas between, as a type of argparse."""
+    return tuple(positive(size) for size in text.split(","))
+
+
+def weights(text):
+    """Numbers of at least 0 with commas between, not all 0, as a type of argparse."""
+    values = [not_negative(weight) for weight in text.split(",")]
+    if not any(values):
+        raise argparse.ArgumentTypeError(f"expected a weight above 0, got {text}")
+    return values
+
+
+def _checked(kind, text, is_good, expected):
+    try:
+        value = kind(text)
+        if is_good(value):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")

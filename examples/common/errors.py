@@ -1,0 +1,34 @@
+"""Bad input, told apart from the programs' own faults, and warnings: each is one line on stderr."""
+
+import codecs
+import os
+import re
+import sys
+
+# How a problem that was found inside a tf.data pipeline comes through TensorFlow's own text around it.
+PROBLEM = "<problem>{}</problem>"
+
+
+class UserError(Exception):
+    """Bad input. The message is one line that names the file, the flag or the variable, and the cause."""
+
+
+def problem_of(error):
+    """What an exception says about bad input: the text of a `UserError`, or of a problem that the input pipeline found
+    and TensorFlow wrapped into an error of its own; None for other exceptions."""
+    if isinstance(error, UserError):
+        return str(error)
+    found = re.search(PROBLEM.format("(.*?)"), str(error), re.DOTALL)
+    # TensorFlow's Assert shows bytes in C's escapes.
+    return found and codecs.escape_decode(found.group(1).encode("utf-8"))[0].decode("utf-8", "replace")
+
+
+def say(kind, message):
+    """One line on stderr: the program's name, what kind of message it is, and the message."""
+    line = " ".join(str(message).split())
+    print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
+
+
+def warn(message):
+    """One line on stderr; the program goes on."""
+    say("warning", message)

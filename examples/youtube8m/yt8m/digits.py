@@ -1,0 +1,71 @@
+"""Scikit-learn's handwritten digits as frame-level YouTube-8M records.
+
+A digit of 8x8 pixels is a video, and its 3x3 patches that are not blank are the frames: `rgb` is the 9 pixels, `audio`
+the sums of the 3 rows and of the 3 columns, as bytes. A seventh of the 1797 digits validates, a seventh tests, whose
+shards have no labels, as in the YouTube-8M test split.
+"""
+
+import os
+
+import numpy as np
+from common import patches
+from common.errors import UserError
+
+from yt8m import records
+
+NUM_SHARDS = {"train": 4, "validate": 2, "test": 2}
+
+
+def provide(settings, split):
+    """Gives settings without data those of a split of the digits, which are written first if they are not there."""
+    if settings.data is None:
+        settings.data = prepare(settings.digits)[split]
+
+
+def prepare(directory, again=False):
+    """Writes the shards into the directory, unless they are all there, or `again`.
+
+    Returns:
+      For each split, train, validate and test, the list of its files.
+
+    Raises:
+      UserError: if they cannot be written.
+    """
+    files = {
+        split: [os.path.join(directory, f"{split}{number:02}.tfrecord") for number in range(count)]
+        for split, count in NUM_SHARDS.items()
+    }
+    if again or not all(os.path.exists(file) for names in files.values() for file in names):
+        try:
+            os.makedirs(directory, exist_ok=True)
+            for split, examples in _examples().items():
+                for number, file in enumerate(files[split]):
+                    records.write(file, examples[number :: len(files[split])])
+        except OSError as error:
+            raise UserError(f"{directory}: {error.strerror or error}") from error
+    return files
+
+
+def _examples():
+    """For each split, the list of its serialised examples."""
+    images, labels = patches.digits()
+    # A seeded shuffle, because neighbours are of the same writer.
+    order = np.random.RandomState(0).permutation(len(images))
+    examples = {split: [] for split in NUM_SHARDS}
+    for place, number in enumerate(order):
+        split = {0: "test", 1: "validate"}.get(place % 7, "train")
+        known = None if split == "test" else [labels[number]]
+        examples[split].append(records.example(b"digit%04d" % number, _features(images[number]), known))
+    return examples
+
+
+def _features(image):
+    """The features of a digit, by name a uint8 array [frames, size]."""
+    frames = patches.patches(image)
+    frames = frames[frames.any(axis=(1, 2))]
+    profiles = np.concatenate([frames.sum(axis=2), frames.sum(axis=1)], axis=1)
+    return {"rgb": _quantised(frames.reshape(-1, 9), 16), "audio": _quantised(profiles, 48)}
+
+
+def _quantised(values, largest):
+    return np.round(values * (255 / largest)).astype(np.uint8)

@@ -1,0 +1,35 @@
+"""The metrics of a checkpoint on labelled videos."""
+
+from common import progress
+from common.errors import UserError
+
+from yt8m.inference import Inference
+from yt8m.metrics import Metrics
+
+TITLES = {"gap": "GAP", "map": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "loss": "loss"}
+
+
+def evaluate(settings, checkpoint):
+    """The metrics of a checkpoint on the records of the settings.
+
+    Args:
+      settings: settled (see `settings.settle`), with data.
+      checkpoint: the checkpoint, or the directory whose latest it is.
+
+    Returns:
+      The dict of `metrics.Metrics.result`, and `checkpoint`.
+
+    Raises:
+      UserError: for bad input.
+      tf.errors.InvalidArgumentError: for bad records (see `records.dataset`).
+    """
+    gathered = Metrics(settings.num_classes)
+    inference = Inference(settings, checkpoint)
+    # disable=None: no progress bar in a log.
+    with progress.bar(desc="evaluate", unit="video", disable=None) as shown:
+        for predictions, labels, loss in inference.run("predictions", "labels", "loss"):
+            gathered.add(predictions, labels, loss)
+            shown.update(len(labels))
+    if not gathered.num_labels:
+        raise UserError(f"{' '.join(settings.data)}: expected videos with labels, got none")
+    return dict(gathered.result(), checkpoint=inference.checkpoint)

@@ -1,0 +1,60 @@
+"""The values of the settings: those of the published models by name, and those for the digits."""
+
+# What the rows of the published table have in common.
+PUBLISHED = {
+    "feature_names": ("rgb", "audio"),
+    "feature_sizes": (1024, 128),
+    "num_classes": 3862,
+    "max_frames": 300,
+    "frame_sampling": "random",
+    "iterations": 300,
+    "shuffle_buffer": 1000,
+    "hidden_size": 1024,
+    "relu": False,
+    "gating": True,
+    "probability_gating": True,
+    "mixtures": 2,
+    "moe_l2": 1e-6,
+    "batch_norm_decay": 0.999,
+    "batch_size": 80,
+    "learning_rate": 0.0002,
+    "learning_rate_decay": 0.8,
+    "learning_rate_decay_examples": 4000000,
+    "clip_norm": 1.0,
+    "steps": 300000,
+}
+PLAIN = {"gating": False, "probability_gating": False, "moe_l2": 1e-8}
+
+PRESETS = {
+    "gated-netvlad": {"pooling": "netvlad", "clusters": 256},
+    "gated-netrvlad": {"pooling": "netrvlad", "clusters": 256, "steps": 600000},
+    "gated-netfv": {"pooling": "netfv", "clusters": 128, "steps": 600000},
+    "soft-dbow": dict(PLAIN, pooling="soft-dbow", clusters=8000, steps=800000),
+    # Not in the published table: the same without gates, and the baseline.
+    "netvlad": dict(PLAIN, pooling="netvlad", clusters=256),
+    "netrvlad": dict(PLAIN, pooling="netrvlad", clusters=256),
+    "netfv": dict(PLAIN, pooling="netfv", clusters=128),
+    "mean": dict(PLAIN, pooling="mean", clusters=1),
+}
+DEFAULT = "gated-netvlad"
+
+TOP_K = 20  # How many predictions of a video count in the challenge.
+
+# In place of the preset's, where the digits are the data: a small model that learns in seconds.
+DIGITS = {
+    "feature_names": ("rgb", "audio"),
+    "feature_sizes": (9, 6),
+    "num_classes": 10,
+    "max_frames": 36,
+    "frame_sampling": "all",
+    "iterations": 36,
+    "clusters": 32,
+    "hidden_size": 64,
+    # Slower moving averages would not arrive in so few steps.
+    "batch_norm_decay": 0.9,
+    "batch_size": 64,
+    "learning_rate": 0.005,
+    # At the end the weights must rest, or the moving averages lag behind them: half of the seeds fell to a GAP of 0.9.
+    "learning_rate_decay_examples": 6000,
+    "steps": 1000,
+}

@@ -1,0 +1,209 @@
+"""examples/digits.py: its accuracies, the same in each run; its chart; its command line."""
+
+import os
+
+import digits
+import numpy as np
+import pytest
+from common.errors import UserError
+from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(autouse=True)
+def deterministic_ops(monkeypatch):
+    """What the program sets in its environment, set here so that it is undone after the test."""
+    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "1")
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """A function that runs the program, and returns the accuracies that it prints, by method and kind."""
+    output = tmp_path / "digits.png"
+
+    def run(*arguments):
+        digits.main(list(arguments) + ["--output", str(output)])
+        heading, *rows, chart = capsys.readouterr().out.splitlines()
+        assert heading.split() == ["pooling", "gating", "accuracy", "seconds"]
+        assert chart == f"chart: {output}"
+        assert output.read_bytes().startswith(PNG) and os.listdir(str(tmp_path)) == ["digits.png"]
+        return {(row.split()[0], row.split()[1]): float(row.split()[2]) for row in rows}
+
+    return run
+
+
+def test_accuracies(run):
+    accuracies = run("--methods", "mean", "NetVLAD", "--epochs", "20")
+    assert list(accuracies) == [(method, kind) for method in ("mean", "NetVLAD") for kind in ("plain", "gated")]
+    assert accuracies["NetVLAD", "plain"] >= 0.95 and accuracies["NetVLAD", "gated"] >= 0.93
+    assert max(accuracies["mean", "plain"], accuracies["mean", "gated"]) < 0.8
+
+
+@pytest.mark.long
+def test_accuracies_of_all_methods(run):
+    accuracies = run()
+    assert len(accuracies) == 10
+    for method in ("NetRVLAD", "NetVLAD", "NetFV"):
+        assert accuracies[method, "plain"] >= 0.95
+        assert accuracies[method, "gated"] >= accuracies[method, "plain"] - 0.02
+        assert accuracies["mean", "gated"] < accuracies[method, "plain"]
+
+
+def test_same_numbers_with_one_seed(run):
+    short = ["--epochs", "2", "--methods", "NetFV", "mean"]
+    first = run("--seed", "7", *short)
+    assert run("--seed", "7", *short) == first
+    assert run("--seed", "8", *short) != first
+
+
+def test_lists_of_patches():
+    data = digits.digits(positions=True)
+    lists = np.concatenate([data.train_lists, data.test_lists])
+    assert lists.shape == (1797, 36, 11) and lists.dtype == np.float32
+    # The top left pixels of the patches are the image without its last two rows and columns.
+    corners = lists[:, :, 0].reshape(-1, 6, 6) * 16
+    images = load_digits().images[:, :6, :6]
+    assert sorted(map(bytes, corners.astype(np.uint8))) == sorted(map(bytes, images.astype(np.uint8)))
+    np.testing.assert_array_equal(lists[5, :, 9:] * 5, [[i, j] for i in range(6) for j in range(6)])
+    np.testing.assert_array_equal(digits.digits(positions=False).test_lists, data.test_lists[:, :, :9])
+
+
+def test_lists_without_blank_patches():
+    whole, data = digits.digits(positions=False), digits.digits(positions=False, lengths="given", max_samples=40)
+    assert (data.has_lengths, whole.has_lengths) == (True, False)
+    assert data.train_lists.shape[1:] == (40, 9)
+    for before, after, length in zip(whole.test_lists, data.test_lists, data.test_lengths):
+        np.testing.assert_array_equal(after[:length], before[before.any(axis=1)])
+        assert not after[length:].any()
+    assert min(data.test_lengths) < 36 == max(data.test_lengths)
+    filled = digits.digits(positions=False, lengths="filled", max_samples=40)
+    np.testing.assert_array_equal(filled.test_lists, data.test_lists)
+    assert not filled.has_lengths
+
+
+def test_lengths_make_the_filling_irrelevant(run):
+    short = ["--lengths", "given", "--gating", "plain", "--epochs", "2"]
+    few, many = (run(*short, "--max-samples", max_samples) for max_samples in ("36", "60"))
+    assert len(few) == 5
+    assert all(abs(many[key] - few[key]) <= 0.01 for key in few)
+
+
+@pytest.mark.parametrize("kinds", [["plain"], ["gated"], ["plain", "gated"]], ids="-".join)
+def test_chart_of_some(kinds, tmp_path):
+    output = tmp_path / "chart"
+    options = digits.parsed(["--methods", "NetVLAD", "mean", "--gating"] + kinds + ["--output", str(output)])
+    accuracies = [0.0, 1.0, 0.5, 0.98]
+    results = [(method, kind) for method in options.methods for kind in kinds]
+    results = [digits.Result(*result, accuracy, 1.0) for result, accuracy in zip(results, accuracies)]
+    digits.write_chart(results, 450, options)
+    assert output.read_bytes().startswith(PNG)
+
+
+def test_chart_tells_good_ones_apart(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (figures.append(figure), open(path, "w").close()))
+    options = digits.parsed(["--output", str(tmp_path / "chart"), "--gating", "plain"])
+    accuracies = [0.558, 0.978, 0.982, 0.987, 0.991]
+    digits.write_chart(
+        [digits.Result(method, "plain", accuracy, 1.0) for method, accuracy in zip(options.methods, accuracies)],
+        450,
+        options,
+    )
+    (axes,) = figures[0].axes
+    tops = [
+        axes.transAxes.inverted().transform(axes.transData.transform((0, bar.get_height())))[1] for bar in axes.patches
+    ]
+    assert len(tops) == 5 and min(np.diff(tops)) > 0.02 and 0.05 < tops[0] and tops[-1] < 1
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ([], "36 patches of 3x3 pixels, without positions; 450 test digits, 80 epochs, seed 1"),
+        (
+            ["--positions", "--epochs", "2"],
+            "36 patches of 3x3 pixels, with positions; 450 test digits, 2 epochs, seed 1",
+        ),
+        (
+            ["--lengths", "given", "--max-samples", "100"],
+            "up to 36 patches of 3x3 pixels, without positions, filled up to 100, lengths given; 450 test digits, "
+            "80 epochs, seed 1",
+        ),
+        (
+            ["--lengths", "filled"],
+            "up to 36 patches of 3x3 pixels, without positions, filled up to 36, lengths not given; 450 test digits, "
+            "80 epochs, seed 1",
+        ),
+        (
+            ["--max-samples", "50"],
+            "36 patches of 3x3 pixels, without positions, filled up to 50, lengths not given; 450 test digits, "
+            "80 epochs, seed 1",
+        ),
+    ],
+    ids=["plain", "positions", "given", "filled", "longer"],
+)
+def test_caption_says_what_was_pooled(arguments, expected):
+    assert digits.caption(450, digits.parsed(arguments)) == expected
+
+
+def test_an_output_that_turns_out_bad_is_an_error_of_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "trained", lambda method, gating, *_: digits.Result(method, gating, 0.5, 1.0))
+    output = tmp_path / "digits.png"
+
+    def savefig(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    with pytest.raises(UserError, match="digits.png: No space left on device"):
+        digits.main(["--output", str(output)])
+
+
+def test_chart_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    output = tmp_path / "digits.png"
+    output.write_bytes(b"before")
+    options = digits.parsed(["--output", str(output)])
+
+    def savefig(figure, path, **arguments):
+        with open(path, "wb") as file:
+            file.write(PNG)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    with pytest.raises(OSError, match="No space left"):
+        digits.write_chart([digits.Result("mean", "plain", 0.5, 1.0)], 450, options)
+    assert output.read_bytes() == b"before"
+    assert os.listdir(str(tmp_path)) == ["digits.png"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--methods", "NetBOW"],
+        ["--methods"],
+        ["--gating", "both"],
+        ["--lengths", "unknown"],
+        ["--max-samples", "35"],
+        ["--epochs", "0"],
+        ["--epochs", "1.5"],
+        ["--batch-size", "-3"],
+        ["--clusters", "many"],
+        ["--width", "0"],
+        ["--learning-rate", "nan"],
+        ["--learning-rate", "inf"],
+        ["--decay", "1"],
+        ["--seed", "-1"],
+        ["--seed", "4294967296"],
+        ["--output", os.path.join("no", "such", "directory", "digits.png")],
+        ["--output", "."],
+        ["--unknown"],
+    ],
+    ids=" ".join,
+)
+def test_bad_arguments_are_errors_of_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        digits.parsed(arguments)
+    assert stopped.value.code == 2
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1 and "error: " in written and arguments[0] in written

@@ -1,0 +1,124 @@
+"""What all programs of examples/ have in common: quick answers to --help and wrong flags, no noise, checked values."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from common import commandline, files, progress
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+YOUTUBE8M = ["train", "evaluate", "predict", "ensemble", "compare", "measure", "prepare_digits"]
+PROGRAMS = [str(ROOT / "examples" / "digits.py")] + [
+    str(ROOT / "examples" / "youtube8m" / f"{n}.py") for n in YOUTUBE8M
+]
+each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: pathlib.Path(path).stem)
+
+# A program run to its end, and then what it has imported of what takes time.
+SLOW = """
+import runpy, sys
+slow = {{"tensorflow", "tf_slim", "sklearn", "scipy", "matplotlib", "numpy"}}
+sys.argv = sys.argv[1:]
+sys.path[0] = sys.argv[0].rpartition({!r})[0]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print("imported:", *sorted(slow & set(sys.modules)))
+""".format(os.sep)
+
+
+def run(*arguments, cwd=None):
+    """Runs Python as a user does, without the environment of the tests."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=300,
+    )
+
+
+@each_program
+def test_help_imports_nothing_that_takes_time(program):
+    process = run("-c", SLOW, program, "--help")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("usage: ") and process.stdout.splitlines()[-1] == "imported:"
+    assert "None)" not in process.stdout and "False)" not in process.stdout
+
+
+@each_program
+def test_wrong_flags_import_nothing_that_takes_time(program):
+    process = run("-c", SLOW, program, "--wrong")
+    assert process.returncode == 2 and process.stdout.split() == ["imported:"]
+    name = pathlib.Path(program).name
+    assert process.stderr.startswith(f"{name}: error: ") and process.stderr.count("\n") == 1
+
+
+def test_programs_print_only_what_is_theirs(tmp_path):
+    youtube8m = ROOT / "examples" / "youtube8m"
+    small = ["--steps", "2", "--clusters", "4", "--hidden-size", "4"]
+    process = run(str(youtube8m / "train.py"), *small, cwd=str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == f"{os.path.join('checkpoints', 'gated-netvlad', 'model.ckpt-2')}: trained 2 steps\n"
+    lines = process.stderr.replace("\r", "\n").splitlines()
+    assert all(line.startswith("train: ") for line in lines if line), lines
+    process = run(str(youtube8m / "evaluate.py"), "--clusters", "6", cwd=str(tmp_path))
+    assert process.returncode == 2 and not process.stdout
+    assert process.stderr.startswith("evaluate.py: error: ") and process.stderr.count("\n") == 1
+    assert process.stderr.endswith(" more. It was trained with --clusters 4\n")
+
+
+@pytest.mark.parametrize(
+    "kind, good, bad, expected",
+    [
+        (commandline.positive, ["1", "7"], ["0", "-3", "2.5", "many"], "a positive integer"),
+        (commandline.above_zero, ["0.1", "7"], ["0", "-1", "nan", "inf", "much"], "a number above 0"),
+        (commandline.not_negative, ["0", "0.5"], ["-1", "nan", "inf", "x"], "a number of at least 0"),
+        (commandline.factor, ["0", "0.5", "1"], ["-0.1", "1.1", "nan", "x"], "a number from 0 to 1"),
+        (commandline.decay, ["0", "0.999"], ["1", "-0.1", "nan", "x"], "a number from 0 to below 1"),
+        (
+            commandline.seed,
+            ["0", "2147483647"],
+            ["-1", "2147483648", str(2**70), "1.5"],
+            "an integer from 0 to 2147483647",
+        ),
+    ],
+    ids=["positive", "above_zero", "not_negative", "factor", "decay", "seed"],
+)
+def test_types(kind, good, bad, expected):
+    for text in good:
+        assert kind(text) == float(text)
+    for text in bad:
+        with pytest.raises(commandline.argparse.ArgumentTypeError) as error:
+            kind(text)
+        assert str(error.value) == f"expected {expected}, got {text}"
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
+def test_progress_shows_in_a_terminal_of_no_width(monkeypatch):
+    ours, theirs = os.openpty()  # whose width is 0 until someone sets it
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with progress.bar(total=2, desc="shown", disable=None) as bar:
+            bar.update(2)
+    shown = b""
+    # What was written may come in pieces, and the end is an empty one or, on Linux, an error.
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:
+        for piece in iter(lambda: terminal.read(1000), b""):
+            shown += piece
+    assert b"shown" in shown and b"2/2" in shown, shown
+
+
+def test_writers_of_one_process_id_do_not_meet(tmp_path):
+    path = tmp_path / "file"
+    with files.whole(str(path)) as first, files.whole(str(path)) as second:
+        assert first != second
+        for name in (first, second):
+            pathlib.Path(name).write_text(name)
+    assert path.read_text() == first and os.listdir(str(tmp_path)) == ["file"]
