@@ -38,9 +38,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def graph(monkeypatch):
-    """An empty default graph with a fixed seed, where layers as small as the tests' have the gradient of large ones."""
-    monkeypatch.setattr(loupe, "_LARGE_PROJECTION", 0)
+def graph():
+    """An empty default graph with a fixed seed."""
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(1)
         yield graph
@@ -50,6 +49,13 @@ def graph(monkeypatch):
 def session(graph):
     with tf.Session(graph=graph) as session:
         yield session
+
+
+@pytest.fixture
+def fast_at_every_size(monkeypatch):
+    """Layers as small as the tests' have the forms that only large ones have otherwise."""
+    monkeypatch.setattr(loupe, "_LONG_LIST", 1)
+    monkeypatch.setattr(loupe, "_LARGE_PROJECTION", 1)
 
 
 @pytest.fixture

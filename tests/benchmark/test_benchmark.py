@@ -1,0 +1,173 @@
+"""The benchmark runs and reports what it says; how fast anything is, no test tells."""
+
+import json
+import re
+
+import benchmark
+from benchmark import matmul_baseline
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from support.configurations import METHODS, each_method
+
+each_mode = pytest.mark.parametrize("mode", benchmark.MODES)
+
+
+def _report(tmp_path, *arguments):
+    file = tmp_path / "speed.json"
+    benchmark.main(["--sizes", "small", "--repeats", "2", "--json", str(file)] + list(arguments))
+    return json.loads(file.read_text())
+
+
+def _table_after(heading, output):
+    """The cells of the Markdown table after the heading, line by line, without the rule."""
+    lines = output.split("\n" + heading + "\n\n")[1].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| -")]
+
+
+def test_times_and_memory(tmp_path, capsys):
+    report = _report(tmp_path, "--methods", "NetFV", "--modes", "training")
+    assert {"command", "date", "machine", "python", "tensorflow", "numpy"} <= set(report["about"])
+    memory, times = report["rows"]
+    assert (memory["measure"], times["measure"]) == ("memory", "time")
+    assert memory["reference MB"] > 0 and memory["loupe MB"] > 0
+    assert {name: len(values) for name, values in times["times"].items()} == {"reference": 2, "loupe": 2, "matmuls": 2}
+    for ratio, (numerator, denominator) in {
+        "reference / loupe": ("reference", "loupe"),
+        "loupe / matmuls": ("loupe", "matmuls"),
+    }.items():
+        assert times[ratio] == np.median(times["times"][numerator]) / np.median(times["times"][denominator])
+    header, row = _table_after("time", capsys.readouterr().out)
+    assert row[:3] == ["NetFV", "small", "training"]
+    median = float(re.match(r"(\S+) ±", row[header.index("loupe ms")]).group(1))
+    assert median == pytest.approx(1000 * np.median(times["times"]["loupe"]), rel=1e-3)
+    assert float(row[header.index("loupe / matmuls")]) == pytest.approx(times["loupe / matmuls"], rel=1e-2)
+
+
+def test_other_measures(tmp_path, capsys):
+    names = ["building", "lengths", "xla", "profile"]
+    flags = ["--" + name for name in names]
+    report = _report(tmp_path, "--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", *flags)
+    assert [row["measure"] for row in report["rows"]] == names
+    building, lengths, xla, profile = report["rows"]
+    assert building["loupe / reference"] > 0
+    assert set(lengths["times"]) == {"plain", "full", "half"}
+    assert xla["rewritten ops"] > 0
+    assert xla["largest error"] < 1e-5
+    assert "MatMul" in profile["op ms"]
+    output = capsys.readouterr().out
+    for name in names:
+        assert _table_after(name, output)[1][:3] == ["NetVLAD", "small", "training"]
+
+
+def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
+    def interrupted(task, options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(benchmark.MEASURES, "profile", interrupted)
+    arguments = ["--methods", "NetVLAD", "--modes", "inference", "--no-memory", "--no-time", "--profile"]
+    with pytest.raises(KeyboardInterrupt):
+        _report(tmp_path, "--building", *arguments)
+    assert _table_after("building", capsys.readouterr().out)[1][:3] == ["NetVLAD", "small", "inference"]
+    with pytest.raises(KeyboardInterrupt):  # Before anything is measured, the report that is there stays.
+        _report(tmp_path, *arguments)
+    assert [row["measure"] for row in json.loads((tmp_path / "speed.json").read_text())["rows"]] == ["building"]
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(benchmark.MEASURES, "time", None)
+    with pytest.raises(SystemExit):
+        benchmark.main(["--no-memory", "--json", str(tmp_path / "none" / "speed.json")])
+    assert "--json" in capsys.readouterr().err
+
+
+def test_bfloat16(tmp_path):
+    rewrites = tf.ConfigProto().graph_options.rewrite_options
+    arguments = ["--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", "--bfloat16"]
+    if not hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16"):
+        with pytest.raises(SystemExit, match="bfloat16: expected a newer TensorFlow"):
+            _report(tmp_path, *arguments)
+        return
+    (row,) = _report(tmp_path, *arguments)["rows"]
+    # Where the machine has no bfloat16, TensorFlow leaves the graph as it is.
+    assert (row["largest error"] > 1e-4) == (row["rewritten ops"] > 0)
+    assert row["largest error"] < 0.1
+
+
+@each_method
+@each_mode
+def test_the_step_computes_all_gradients(method, mode):
+    task = benchmark.Task(method, "small", mode)
+    with tf.Graph().as_default():
+        results, updates = benchmark._results(benchmark._loupe, task)
+        expected = ["output"]
+        if mode != "inference":
+            expected = [variable.op.name for variable in tf.trainable_variables()]
+        if mode == "training-input":
+            expected.append("samples")
+        assert sorted(results) == sorted(expected)
+        assert None not in results.values()
+        assert len(updates) == (0 if mode == "inference" else 4)
+
+
+def test_products_that_cannot_be_avoided():
+    def counts(training, input_gradient):
+        return [len(matmul_baseline._products(method, training, input_gradient)) for method in METHODS]
+
+    assert METHODS == ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
+    assert counts(False, False) == [4, 4, 3, 5]
+    # Each product has two gradients, but those to the input: the assignment's and the aggregations'.
+    assert counts(True, False) == [12 - 2, 12 - 2, 9 - 1, 15 - 3]
+    assert counts(True, True) == [12, 12, 9, 15]
+
+
+@each_method
+def test_every_candidate_is_the_product(method, session):
+    batch, samples, features, clusters, outputs = sizes = (2, 3, 4, 5, 6)
+    operands = matmul_baseline._operands(method, *sizes)
+    session.run(tf.global_variables_initializer())
+    for product in matmul_baseline._products(method, training=True, input_gradient=True):
+        left, right = operands[product.left], operands[product.right]
+        candidates = matmul_baseline._candidates(product, left, right)
+        assert len(candidates) >= 2
+        left, right, came = session.run([left, right, {name: build() for name, build in candidates.items()}])
+        left = np.swapaxes(left, -1, -2) if product.transpose_left else left
+        right = np.swapaxes(right, -1, -2) if product.transpose_right else right
+        for name, value in came.items():
+            expected = np.matmul(left, right)
+            if name.startswith("transposed") and not product.has_layout:
+                expected = np.swapaxes(expected, -1, -2)
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6, err_msg=product.name + ": " + name)
+
+
+PRODUCTS = {"MatMul", "_FusedMatMul", "_MklMatMul", "_MklFusedMatMul"}
+PRODUCTS |= {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_MklBatchMatMulV2"}
+
+
+def test_no_product_is_folded_or_pruned():
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        products, _ = matmul_baseline.step("NetFV", (2, 3, 4, 5, 6), True, True, session)
+        assert benchmark._count_ops(session, products, PRODUCTS) == len(products) == 15
+
+
+@each_method
+@each_mode
+@pytest.mark.parametrize("name", list(benchmark.GRAPHS))
+def test_no_layer_does_without_them(name, method, mode):
+    task = benchmark.Task(method, "small", mode)
+    session, results, _ = benchmark._layer_session(benchmark.GRAPHS[name], task)
+    with session:
+        needed = matmul_baseline._products(method, mode != "inference", mode == "training-input")
+        assert benchmark._count_ops(session, results.values(), PRODUCTS) >= len(needed)
+
+
+@each_method
+@each_mode
+def test_the_graph_is_not_larger_than_the_reference(method, mode, monkeypatch):
+    """The number of ops is what the time to build a graph goes by."""
+    sizes = {}
+    for name, build in benchmark.GRAPHS.items():
+        with tf.Graph().as_default() as graph:
+            benchmark._results(build, benchmark.Task(method, "small", mode))
+            sizes[name] = len(graph.get_operations())
+    assert sizes["loupe"] <= 1.2 * sizes["reference"], sizes

@@ -1,0 +1,68 @@
+"""The bare descriptor: output_dim=None leaves out the projection."""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from support.comparison import randomize, relative_error
+from support.configurations import BATCH, CONFIGURATIONS, each_configuration
+from support.pooling_graph import build, each_configuration_and_lengths, random_lists
+
+
+def names():
+    return [variable.op.name for variable in tf.global_variables()]
+
+
+@each_configuration
+def test_shape_and_variables(configuration):
+    """What is left out is hidden1_weights and nothing else; gates are as many as the descriptor has entries."""
+    size = configuration.descriptor_size()
+    with tf.Graph().as_default():
+        build(configuration)
+        projected = names()
+    assert build(configuration, output_dim=None).y.shape.as_list() == [None, size]
+    assert names() == [name for name in projected if name != "hidden1_weights"]
+    widths = {
+        variable.shape.as_list()[-1] for variable in tf.global_variables() if variable.op.name.startswith("gating")
+    }
+    assert widths == ({size} if configuration.gating else set())
+    with tf.variable_scope("static"):
+        assert build(configuration, batch=BATCH, output_dim=None).y.shape.as_list() == [BATCH, size]
+
+
+@each_configuration_and_lengths(CONFIGURATIONS)
+def test_what_is_projected_and_gated_is_the_descriptor(configuration, has_lengths, session, rng):
+    plain = configuration._replace(gating=False)
+    with tf.variable_scope("pooling", reuse=tf.AUTO_REUSE):
+        graph = build(configuration, has_lengths, output_dim=None)
+        x, num_samples = graph.x, graph.num_samples
+        descriptor = plain.layer(output_dim=None).forward(x, num_samples)
+        if configuration.gating:
+            expected = configuration.layer(output_dim=None).context_gating(descriptor)
+        else:
+            expected = descriptor
+        # A projection's gates have another size, so only plain ones share this scope's variables.
+        projected = plain.layer().forward(x, num_samples)
+        weights = tf.get_variable("hidden1_weights")
+    randomize(session, rng)
+    fetches = [graph.y, expected, projected, tf.matmul(descriptor, weights), descriptor]
+    y, expected, projected, by_hand, descriptor = session.run(fetches, graph.feed(random_lists(rng)))
+    assert relative_error(y, expected) <= 1e-6
+    assert relative_error(projected, by_hand) <= 1e-6
+    norm = np.sqrt(2) if configuration.method == "NetFV" else 1
+    is_empty = (descriptor == 0).all(axis=1)
+    np.testing.assert_allclose(np.linalg.norm(descriptor[~is_empty], axis=1), norm, rtol=1e-6)
+    assert is_empty.sum() == has_lengths
+
+
+@each_configuration
+def test_training(configuration, session, rng):
+    """Every variable has a gradient, and moves."""
+    graph = build(configuration, output_dim=None)
+    target = rng.uniform(-0.5, 0.5, [BATCH, configuration.descriptor_size()])
+    loss = tf.reduce_mean(tf.square(graph.y - target.astype(np.float32)))
+    step = tf.train.AdamOptimizer(0.01).minimize(loss)
+    session.run(tf.global_variables_initializer())
+    before = session.run(tf.trainable_variables())
+    feed = graph.feed(random_lists(rng))
+    losses = [session.run([loss, step], feed)[0] for _ in range(10)]
+    assert losses[-1] < losses[0]
+    assert all((now != then).any() for now, then in zip(session.run(tf.trainable_variables()), before))

@@ -1,0 +1,136 @@
+"""Each fast form of loupe equals its plain form, in outputs and in gradients, and so does every layer made of them.
+
+And each is taken where it is meant.
+"""
+
+import loupe
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from support.comparison import randomize
+from support.configurations import (
+    BATCH,
+    CLUSTERS,
+    FEATURES,
+    OUTPUTS,
+    SAMPLES,
+    Configuration,
+    each_configuration,
+    each_method,
+)
+from support.plain_forms import PLAIN_FORMS, in_place_of
+from support.pooling_graph import LENGTHS, with_and_without_lengths
+from test_export import test_onnx as check_onnx
+from test_export import test_tflite as check_tflite
+
+SUMS = [BATCH, FEATURES, CLUSTERS]
+
+# The shapes of each form's tensors, and its other arguments.
+CALLS = {
+    "mass_and_means": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES], [BATCH, SAMPLES, FEATURES])],
+    "weighted_sums": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES])],
+    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS]), (SUMS, [1, FEATURES, CLUSTERS], False)],
+    "l2_normalized": [(SUMS,), (SUMS, [BATCH, 1, CLUSTERS]), (SUMS, [BATCH, 1, CLUSTERS], True)],
+    "project": [([BATCH, FEATURES], [FEATURES, OUTPUTS])],
+}
+
+fast_at_every_size = pytest.mark.usefixtures("fast_at_every_size")
+
+
+def test_every_form_is_called():
+    assert sorted(CALLS) == sorted(PLAIN_FORMS)
+
+
+@fast_at_every_size
+@pytest.mark.parametrize(
+    "name, arguments",
+    [pytest.param(name, call, id=f"{name}-{number}") for name in CALLS for number, call in enumerate(CALLS[name])],
+)
+def test_form(name, arguments, session, rng):
+    # Above 0, as masses and assignments are.
+    arguments = [tf.constant(np.float32(rng.uniform(0.1, 1, a))) if isinstance(a, list) else a for a in arguments]
+    sources = [argument for argument in arguments if tf.is_tensor(argument)]
+    fast, plain = (tf.nest.flatten(form(*arguments)) for form in (getattr(loupe, name), PLAIN_FORMS[name]))
+    assert [y.shape.as_list() for y in fast] == [y.shape.as_list() for y in plain]
+    cotangents = [tf.constant(np.float32(rng.standard_normal(y.shape.as_list()))) for y in fast]
+    results = [ys + tf.gradients(ys, sources, cotangents) for ys in (fast, plain)]
+    for got, expected in zip(*session.run(results)):
+        # Where a cluster is normalised, the gradient to its mass is nought but for rounding.
+        assert np.abs(got - expected).max() <= 5e-6 * max(np.abs(expected).max(), 1e-1)
+
+
+@fast_at_every_size
+@each_configuration
+@with_and_without_lengths
+def test_layer(configuration, has_lengths, session, rng):
+    x = tf.constant(np.float32(rng.standard_normal([BATCH, SAMPLES, FEATURES])))
+    lengths = tf.constant(LENGTHS) if has_lengths else None
+    fast = configuration.layer().forward(x, lengths)
+    with tf.variable_scope(tf.get_variable_scope(), reuse=True), in_place_of(*PLAIN_FORMS):
+        plain = configuration.layer().forward(x, lengths)
+    randomize(session, rng)
+    cotangent = tf.constant(np.float32(rng.standard_normal(fast.shape.as_list())))
+    sources = [x] + tf.trainable_variables()
+    results = [[y] + tf.gradients(y, sources, cotangent) for y in (fast, plain)]
+    for got, expected in zip(*session.run(results)):
+        # Some gradients are sums that cancel.
+        assert np.abs(got - expected).max() <= 2e-5 * max(np.abs(expected).max(), 1e-2)
+
+
+def registered_gradients(graph):
+    name = "_gradient_op_type"
+    return [op.get_attr(name) for op in graph.get_operations() if name in op.node_def.attr]
+
+
+def test_which_projections_are_large(graph):
+    lists = tf.zeros([2, 3, 64])
+    with tf.variable_scope("small"):
+        loupe.NetVLAD(64, 3, 32, 127).forward(lists)
+    assert registered_gradients(graph) == []
+    with tf.variable_scope("large"):
+        loupe.NetVLAD(64, 3, 32, 128).forward(lists)
+    assert registered_gradients(graph) == [b"LoupeProjection"]
+    with tf.variable_scope("large_gates"):
+        loupe.NetVLAD(64, 3, 32, 512).forward(lists)
+    assert registered_gradients(graph) == [b"LoupeProjection"] * 3
+
+
+@fast_at_every_size
+def test_the_product_of_the_gradient_has_no_transposed_operand(session, rng):
+    """TensorFlow's rewrites turn a transposition before a product into a flag of it, and the flag is slow."""
+    v = tf.constant(rng.standard_normal([4, 64]).astype(np.float32))
+    weights = tf.get_variable("weights", [64, 8], use_resource=True)
+    session.run(weights.initializer)
+    seed = tf.get_variable("seed", [4, 8], use_resource=True)
+    session.run(seed.initializer)
+    gradient = tf.gradients(loupe.project(v, weights), v, tf.convert_to_tensor(seed))[0]
+    metadata = tf.RunMetadata()
+    session.run(gradient.op, options=tf.RunOptions(output_partition_graphs=True), run_metadata=metadata)
+    products = [node for graph in metadata.partition_graphs for node in graph.node if "MatMul" in node.op]
+    assert [(node.attr["transpose_a"].b, node.attr["transpose_b"].b) for node in products] == [(False, False)]
+
+
+def products_of_samples(graph):
+    """How many products sum the samples of the lists, and how many of them give their sums transposed."""
+    names = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
+    products = [op for op in graph.get_operations() if op.type in names]
+    return len(products), sum(op.inputs[0].shape[-1] != FEATURES for op in products)
+
+
+@pytest.mark.parametrize("method, count", [("NetVLAD", 1), ("NetRVLAD", 1), ("SoftDBoW", 0), ("NetFV", 2)])
+def test_which_lists_are_long(method, count):
+    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=True)
+    for size, is_long in [(loupe._LONG_LIST - 1, False), (loupe._LONG_LIST, True), (None, False)]:
+        with tf.Graph().as_default() as graph:
+            size = tf.placeholder(tf.int32, []) if size is None else size
+            configuration.layer(max_samples=size).forward(tf.placeholder(tf.float32, [None, FEATURES]))
+            assert products_of_samples(graph) == (count, count if is_long else 0)
+
+
+@fast_at_every_size
+@each_method
+def test_exports(method, session, rng, monkeypatch):
+    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=False)
+    check_tflite(configuration, False, session, rng, monkeypatch)
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        check_onnx(configuration, False, session, rng)

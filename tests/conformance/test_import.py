@@ -1,0 +1,123 @@
+"""Importing loupe defines its names and mends tf-slim where TensorFlow broke it, and does nothing else."""
+
+from support import child
+import loupe  # noqa: F401 (what is tested is its import)
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tf_slim as slim
+from tensorflow.python.framework import ops
+from tensorflow.python.ops import control_flow_ops
+from tf_slim.layers import utils
+
+IMPORT = """
+import copy, logging, os, random, sys, tempfile, warnings
+import absl.logging
+import numpy as np
+import tensorflow.compat.v1 as tf
+import tf_slim
+from tensorflow.python.framework import ops
+from tensorflow.python.ops import control_flow_ops
+
+def settings():
+    loggers = [logging.getLogger(name) for name in [None] + sorted(logging.root.manager.loggerDict)]
+    found = {
+        "eager": tf.executing_eagerly(),
+        "resource variables": tf.resource_variables_enabled(),
+        "control flow": tf.control_flow_v2_enabled(),
+        "shapes": isinstance(tf.TensorShape([1])[0], int),
+        "loggers": [(l.name, l.level, l.propagate, l.disabled, list(l.handlers), list(l.filters)) for l in loggers],
+        "verbosity": (tf.logging.get_verbosity(), absl.logging.get_verbosity()),
+        "warnings": list(warnings.filters),
+        "environment": dict(os.environ),
+        "path": list(sys.path),
+        "graph": tf.get_default_graph(),
+        "operations": len(tf.get_default_graph().get_operations()),
+        "random states": (random.getstate(), np.random.get_state()[1].tolist()),
+        "hooks": (sys.excepthook, sys.displayhook),
+    }
+    return found
+
+def contents():
+    return {name: dict(vars(module)) for name, module in list(sys.modules.items()) if name.startswith("tensorflow")}
+
+before, modules = settings(), contents()
+with tempfile.TemporaryFile() as written:
+    sys.stdout.flush(), sys.stderr.flush()
+    streams = [os.dup(1), os.dup(2)]
+    os.dup2(written.fileno(), 1), os.dup2(written.fileno(), 2)
+    import loupe
+    sys.stdout.flush(), sys.stderr.flush()
+    os.dup2(streams[0], 1), os.dup2(streams[1], 2)
+    written.seek(0)
+    output = written.read()
+assert output == b"", output
+after = settings()
+for name in before:
+    assert before[name] == after[name], (name, before[name], after[name])
+for name, module in modules.items():
+    now = vars(sys.modules[name])
+    if not name.startswith("tensorflow.python"):  # The public modules load their names on demand.
+        now = {key: now[key] for key in module}
+    changed = sorted(key for key in set(now) | set(module) if now.get(key) is not module.get(key))
+    assert not changed, (name, changed)
+for broken in (ops, control_flow_ops):
+    assert broken.__name__ in modules
+"""
+
+RELOAD = """
+import importlib, pickle
+import numpy as np
+import tensorflow.compat.v1 as tf
+from tf_slim.layers import utils
+import loupe
+
+with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+    first, mended = loupe.NetVLAD, (utils.ops, utils.control_flow_ops)
+    assert importlib.reload(loupe) is loupe
+    assert loupe.NetVLAD is not first
+    assert (utils.ops, utils.control_flow_ops) == mended  # mended once
+    layer = pickle.loads(pickle.dumps(loupe.NetVLAD(3, 2, 4, 5, is_training=tf.placeholder(tf.bool, []) is None)))
+    y = layer.forward(np.ones([4, 3], np.float32))
+    session.run(tf.global_variables_initializer())
+    assert session.run(y).shape == (2, 5)
+"""
+
+
+def test_import_changes_nothing_else():
+    child.run(IMPORT)
+
+
+def test_reload():
+    child.run(RELOAD)
+
+
+@pytest.mark.parametrize("module, name", [(ops, "Tensor"), (control_flow_ops, "cond")], ids=["ops", "control_flow_ops"])
+def test_tf_slim_is_mended_only_where_broken(module, name):
+    used = getattr(utils, module.__name__.split(".")[-1])
+    if hasattr(module, name):
+        assert used is module
+    else:
+        assert used is not module
+        assert {key for key in vars(used) if getattr(used, key) is not getattr(module, key, None)} == {name}
+        assert set(vars(module)) <= set(vars(used))
+
+
+@pytest.mark.parametrize("form", ["bool", "constant", "placeholder"])
+@pytest.mark.parametrize("shape", [(6, 3), (2, 4, 4, 3)], ids=["rows", "maps"])
+def test_batch_norm_of_users(shape, form, session, rng):
+    """slim.batch_norm itself works for users, on rows and maps, however they say is_training.
+
+    For maps, slim's default of updates_collections goes through Keras 2, which TensorFlow from 2.16 on does not carry.
+    """
+    x = rng.standard_normal(shape).astype(np.float32) + 2
+    mode = tf.placeholder(tf.bool, [])
+    for is_training in (True, False):
+        given = {"bool": is_training, "constant": tf.constant(is_training), "placeholder": mode}[form]
+        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+            y = slim.batch_norm(tf.constant(x), is_training=given, scope="bn", updates_collections=None)
+        session.run(tf.global_variables_initializer())
+        axes = tuple(range(len(shape) - 1))
+        mean, variance = (x.mean(axes), x.var(axes)) if is_training else (0, 1)
+        expected = (x - mean) / np.sqrt(variance + 0.001)
+        np.testing.assert_allclose(session.run(y, {mode: is_training}), expected, 1e-5, 1e-5)

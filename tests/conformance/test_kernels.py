@@ -1,0 +1,57 @@
+"""Every op of the graphs, forward and backward, can run on a GPU."""
+
+import functools
+import re
+
+import pytest
+import tensorflow.compat.v1 as tf
+from support.configurations import CONFIGURATIONS
+from support.pooling_graph import build, each_configuration_and_lengths
+from tensorflow.python.framework import kernels
+
+# Without a kernel for GPUs in TensorFlow itself: the summary that NetRVLAD makes of its biases, and its tag.
+SUMMARY = re.compile("cluster_biases(_1)?(/tag)?$")
+
+
+@functools.lru_cache(maxsize=None)
+def gpu_kernels(op):
+    """For each kernel of the op for GPUs in the installed TensorFlow, the types that it takes, a dict by attribute."""
+    return [
+        {c.name: set(c.allowed_values.list.type) for c in kernel.constraint if c.allowed_values.list.type}
+        for kernel in kernels.get_registered_kernels_for_op(op).kernel
+        if kernel.device_type in ("GPU", "DEFAULT")
+    ]
+
+
+def has_gpu_kernel(node):
+    return any(
+        all(node.attr[name].type in allowed for name, allowed in types.items()) for types in gpu_kernels(node.op)
+    )
+
+
+needs_gpu_kernels = pytest.mark.skipif(
+    not gpu_kernels("MatMul"), reason="this wheel of TensorFlow has no kernels for GPUs"
+)
+
+
+@needs_gpu_kernels
+@each_configuration_and_lengths(CONFIGURATIONS)
+def test_every_op_has_a_gpu_kernel(configuration, has_lengths, graph):
+    pooling = build(configuration, has_lengths)
+    tf.gradients(tf.square(pooling.y), [pooling.x] + tf.trainable_variables())
+    nodes = graph.as_graph_def().node
+    # What the layer itself puts on the CPU, such as the message of a check, is not asked for on a GPU.
+    asked = [node for node in nodes if not node.device.endswith("CPU:0")]
+    missing = {node.name: node.op for node in asked if node.op != "Placeholder" and not has_gpu_kernel(node)}
+    assert all(SUMMARY.match(name) for name in missing), missing
+    assert len(asked) > 50
+
+
+@needs_gpu_kernels
+def test_the_check_sees_types_and_devices(graph):
+    """It must be able to fail: TensorFlow multiplies no strings and has a histogram for the CPU alone."""
+    tf.summary.histogram("histogram", tf.zeros([3]))
+    tf.matmul(tf.zeros([2, 2]), tf.zeros([2, 2]), name="float32")
+    tf.matmul(tf.zeros([2, 2], tf.int64), tf.zeros([2, 2], tf.int64), name="int64")
+    has = {node.name: has_gpu_kernel(node) for node in graph.as_graph_def().node}
+    assert (has["histogram"], has["float32"], has["int64"]) == (False, True, False)

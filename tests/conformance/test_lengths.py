@@ -1,0 +1,268 @@
+"""Lists of different lengths: num_samples says how many leading samples of each list are real, and the rest is as if it
+were not there."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from support.comparison import assign, by_name, randomize, relative_error
+from support.configurations import (
+    BATCH,
+    FEATURES,
+    SAMPLES,
+    Configuration,
+    each_configuration,
+    each_inference_configuration,
+    each_method,
+)
+from support.pooling_graph import LENGTHS, build, random_lists, with_and_without_lengths
+
+EMPTY = [0] * BATCH
+
+
+def update(session, feed):
+    """The moving averages before and after the updates of a run."""
+    averages = {name: value for name, value in by_name(tf.model_variables()).items() if "moving" in name}
+    before = session.run(averages)
+    session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), feed)
+    return before, session.run(averages)
+
+
+def filled(lists, lengths, padding):
+    """The lists with that content in place of their padding."""
+    is_padding = np.arange(SAMPLES) >= np.reshape(lengths, [-1, 1])
+    return np.where(is_padding[:, :, np.newaxis], np.float32(padding), lists)
+
+
+@each_inference_configuration
+def test_a_list_is_pooled_at_its_true_length(configuration, session, rng):
+    x = tf.constant(random_lists(rng))
+    together = configuration.layer().forward(x, LENGTHS)
+    randomize(session, rng)
+    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+        alone = [
+            configuration.layer(max_samples=length).forward(x[i : i + 1, :length])
+            for i, length in enumerate(LENGTHS)
+            if length > 0
+        ]
+    sources = [x] + tf.trainable_variables()
+    (came, came_gradients), (expected, expected_gradients) = session.run(
+        [
+            (y, tf.gradients(tf.square(y), sources))
+            for y in (tf.gather(together, np.flatnonzero(LENGTHS)), tf.concat(alone, axis=0))
+        ]
+    )
+    assert relative_error(came, expected) <= 1e-6
+    assert all(relative_error(*pair) <= 1e-5 for pair in zip(came_gradients, expected_gradients))
+
+
+@each_configuration
+def test_shorter_lists_of_one_length_are_as_without_padding(configuration, session, rng):
+    """In training too: the batch statistics and their moving averages are those of the real samples."""
+    length = 4
+    lists = random_lists(rng)
+    padded = configuration.layer().forward(tf.constant(lists), [length] * BATCH)
+    padded_updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    tf.get_default_graph().clear_collection(tf.GraphKeys.UPDATE_OPS)
+    values = randomize(session, rng)
+    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+        short = configuration.layer(max_samples=length).forward(tf.constant(lists[:, :length]))
+    short_updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    trainable = by_name(tf.trainable_variables())
+    results = []
+    for y, updates in [(padded, padded_updates), (short, short_updates)]:
+        assign(session, values)
+        y, gradients = session.run([y, dict(zip(trainable, tf.gradients(tf.square(y), list(trainable.values()))))])
+        session.run(updates)
+        results.append((y, gradients, session.run(by_name(tf.model_variables()))))
+    (y, gradients, averages), (expected_y, expected_gradients, expected_averages) = results
+    assert relative_error(y, expected_y) <= 1e-6
+    for name in trainable:
+        # A gradient that is nought but for rounding is compared with the others.
+        scale = max(np.abs(expected_gradients[name]).max(), 1e-2)
+        assert np.abs(gradients[name] - expected_gradients[name]).max() <= 3e-5 * scale, name
+    for name in averages:
+        assert relative_error(averages[name], expected_averages[name]) <= 4e-7, name
+
+
+@each_method
+def test_batch_statistics_are_those_of_the_real_samples(method, session, rng):
+    """The moving averages against an independent statement, in NumPy."""
+    graph = build(Configuration(method, add_batch_norm=True, gating=False, is_training=True), has_lengths=True)
+    weights = randomize(session, rng)["cluster_weights"]
+    lists = random_lists(rng)
+    real = np.concatenate([samples[:length] for samples, length in zip(lists, LENGTHS)]).astype(np.float64)
+    activation = real.dot(weights)
+    before, after = update(session, graph.feed(lists))
+    for name, statistic in [("mean", activation.mean(axis=0)), ("variance", activation.var(axis=0, ddof=1))]:
+        name = "cluster_bn/moving_" + name
+        expected = 0.999 * before[name] + 0.001 * statistic
+        assert relative_error(after[name], expected) <= 4e-7
+        # What moved the average is a thousandth of it, so the difference says more.
+        assert relative_error(after[name] - before[name], expected - before[name]) <= 1e-3
+
+
+@each_configuration
+def test_padding_does_not_matter(configuration, session, rng):
+    """Whatever it holds, to outputs, gradients and moving averages; and its own gradient is exactly zero."""
+    graph = build(configuration, has_lengths=True)
+    values = randomize(session, rng)
+    gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())
+    lists = random_lists(rng)
+    came = {}
+    for padding in (0.0, -3e38, np.inf, np.nan):
+        assign(session, values)
+        feed = graph.feed(filled(lists, LENGTHS, padding))
+        came[padding] = session.run([graph.y] + gradients, feed)
+        before, after = update(session, feed)
+        assert [(after[name] != before[name]).all() for name in before] == [configuration.is_training] * len(before)
+        came[padding].extend(after.values())
+    is_padding = np.arange(SAMPLES) >= np.reshape(LENGTHS, [-1, 1])
+    for padding, results in came.items():
+        assert all(np.isfinite(result).all() for result in results), padding
+        assert (results[1][is_padding] == 0).all()
+        assert (results[1][~is_padding] != 0).any()
+        for result, expected in zip(results, came[0.0]):
+            np.testing.assert_array_equal(result, expected)
+
+
+@each_configuration
+@pytest.mark.parametrize("lengths", [[0, SAMPLES, 0, 2], EMPTY], ids=["some", "all"])
+def test_empty_lists(configuration, lengths, session, rng):
+    """Outputs, gradients and moving averages are finite."""
+    graph = build(configuration, has_lengths=True)
+    randomize(session, rng)
+    gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())
+    feed = graph.feed(random_lists(rng), lengths)
+    assert all(np.isfinite(result).all() for result in session.run([graph.y] + gradients, feed))
+    _, after = update(session, feed)
+    assert all(np.isfinite(value).all() for value in after.values())
+
+
+@each_method
+def test_a_batch_without_samples_does_not_spoil_their_averages(method, session, rng):
+    """It may take them as much nearer to zero as a batch of zeros would, a thousandth, and no further."""
+    graph = build(Configuration(method, add_batch_norm=True, gating=True, is_training=True), has_lengths=True)
+    randomize(session, rng)
+    before, after = update(session, graph.feed(random_lists(rng), EMPTY))
+    for name in ("cluster_bn/moving_mean", "cluster_bn/moving_variance"):
+        assert (np.abs(after[name] - before[name]) <= 1.001e-3 * np.abs(before[name])).all()
+
+
+@each_configuration
+@with_and_without_lengths
+def test_a_batch_of_no_lists_leaves_all_averages_finite(configuration, has_lengths, session, rng):
+    graph = build(configuration, has_lengths)
+    randomize(session, rng)
+    gradients = tf.gradients(tf.square(graph.y), tf.trainable_variables())
+    feed = graph.feed(random_lists(rng, batch=0))
+    y, gradients = session.run([graph.y, gradients], feed)
+    assert len(y) == 0 and all(np.isfinite(gradient).all() for gradient in gradients)
+    _, after = update(session, feed)
+    assert all(np.isfinite(value).all() for value in after.values())
+
+
+@each_inference_configuration
+def test_an_empty_list_has_a_descriptor_of_zero(configuration, session, rng):
+    graph = build(configuration, has_lengths=True, output_dim=None)
+    randomize(session, rng)
+    descriptor = session.run(graph.y, graph.feed(random_lists(rng)))
+    np.testing.assert_array_equal((descriptor == 0).all(axis=1), [length == 0 for length in LENGTHS])
+
+
+@each_method
+@pytest.mark.parametrize("shape", [[BATCH * 6, FEATURES], [BATCH, 6, FEATURES], [BATCH, 2, 3, FEATURES]], ids=len)
+@pytest.mark.parametrize("is_static", [True, False], ids=["static", "dynamic"])
+def test_forms_of_input(method, shape, is_static, session, rng):
+    """Rows, lists and maps; lengths as array and as tensors of several types; max_samples as number and as tensor."""
+    values, lengths = rng.standard_normal((BATCH, 6, FEATURES)).astype(np.float32), [6, 0, 2, 5]
+    layer = Configuration(method, add_batch_norm=True, gating=True, is_training=False).layer
+    expected = layer(max_samples=6).forward(values, lengths)
+    randomize(session, rng)
+    x = values.reshape(shape)
+    if not is_static:
+        x = tf.placeholder_with_default(x, [None] * (len(shape) - 1) + [FEATURES])
+    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+        came = [layer(max_samples=6).forward(x, np.array(lengths))]
+        for dtype in (tf.uint8, tf.int32, tf.int64):
+            came.append(layer(max_samples=6).forward(x, tf.constant(lengths, dtype)))
+        for known_shape in ([BATCH], [None], None):
+            num_samples = tf.placeholder_with_default(np.int64(lengths), known_shape)
+            came.append(layer(max_samples=6).forward(x, num_samples))
+        max_samples = tf.placeholder_with_default(6, [])
+        came.append(layer(max_samples=max_samples).forward(x, num_samples))
+    for result in session.run(came):
+        assert relative_error(result, session.run(expected)) <= 1e-6
+
+
+@each_method
+@pytest.mark.parametrize("length", [-1, SAMPLES + 1, -(2**31)])
+def test_lengths_out_of_range(method, length, session, rng):
+    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=True)
+    lengths = [1, length, 2, 3]
+    for known in (lengths, np.array(lengths), tf.constant(lengths)):
+        with pytest.raises(ValueError, match="num_samples: expected lengths from 0 to max_samples = 7, got"):
+            configuration.layer().forward(random_lists(rng), known)
+    with tf.variable_scope("in_the_run"):
+        graph = build(configuration, has_lengths=True)
+    session.run(tf.global_variables_initializer())
+    # Neither a fetched output nor an update alone gets past the check.
+    for fetch in [graph.y] + tf.get_collection(tf.GraphKeys.UPDATE_OPS):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="num_samples: expected lengths"):
+            session.run(fetch, graph.feed(random_lists(rng), lengths))
+
+
+def test_the_first_list_too_long_for_32_bits(session, rng):
+    """A length must not be cut to a type that it does not fit."""
+    layer = Configuration("SoftDBoW", add_batch_norm=False, gating=False, is_training=False).layer()
+    num_samples = tf.placeholder(tf.int64, [None])
+    y = layer.forward(random_lists(rng), num_samples)
+    session.run(tf.global_variables_initializer())
+    with pytest.raises(tf.errors.InvalidArgumentError, match="num_samples"):
+        session.run(y, {num_samples: [2**32 + 1, 1, 1, 1]})
+
+
+@each_method
+@pytest.mark.parametrize("lengths", [[1, 2, 3], [1] * 5, [[1, 2], [3, 4]], []], ids=str)
+def test_lengths_of_a_wrong_shape(method, lengths, session, rng):
+    layer = Configuration(method, add_batch_norm=True, gating=True, is_training=True).layer()
+    lengths = np.array(lengths, np.int32)
+    with pytest.raises(ValueError, match="num_samples: expected shape"):
+        layer.forward(random_lists(rng), lengths)
+    num_samples = tf.placeholder(tf.int32, None)
+    y = layer.forward(random_lists(rng), num_samples)
+    session.run(tf.global_variables_initializer())
+    with pytest.raises(tf.errors.InvalidArgumentError, match="num_samples"):
+        session.run(y, {num_samples: lengths})
+
+
+def test_one_length_for_all_lists_is_refused(rng):
+    layer = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True).layer()
+    with pytest.raises(ValueError, match="num_samples: expected shape"):
+        layer.forward(random_lists(rng), 3)
+
+
+@each_method
+@pytest.mark.parametrize("lengths", [[1.0] * BATCH, [True] * BATCH, ["1"] * BATCH], ids=["float", "bool", "str"])
+def test_lengths_of_a_wrong_type(method, lengths, rng):
+    layer = Configuration(method, add_batch_norm=True, gating=True, is_training=True).layer()
+    with pytest.raises(TypeError, match="num_samples: expected integers, got"):
+        layer.forward(random_lists(rng), lengths)
+
+
+@each_configuration
+def test_without_lengths_the_graph_has_nothing_of_them(configuration, graph):
+    """It is that of a call that does not name them, and has no op that only different lengths need."""
+    x = np.zeros([BATCH, SAMPLES, FEATURES], np.float32)
+    configuration.layer().forward(x)
+    plain = graph.as_graph_def()
+    with tf.Graph().as_default() as named:
+        tf.set_random_seed(1)
+        configuration.layer().forward(x, num_samples=None)
+        assert named.as_graph_def() == plain
+    with tf.Graph().as_default() as with_lengths:
+        configuration.layer().forward(x, LENGTHS)
+    # By type, so as not to depend on names.
+    checks_and_masks = {"Assert", "GatherNd", "GatherV2", "Range", "ScatterNd", "Select", "SelectV2", "Where"}
+    assert not checks_and_masks & {node.op for node in plain.node}
+    assert checks_and_masks & {op.type for op in with_lengths.get_operations()}
+    assert len(plain.node) < len(with_lengths.get_operations())

@@ -1,0 +1,146 @@
+"""What is saved, in each of TensorFlow's ways, gives the same numbers where it is loaded."""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from support.child import run
+from support.comparison import randomize, relative_error
+from support.configurations import BATCH, CONFIGURATIONS, each_configuration
+from support.pooling_graph import (
+    build,
+    build_all,
+    each_configuration_and_lengths,
+    is_gated_and_normed,
+    random_lists,
+    with_and_without_lengths,
+)
+
+
+@each_configuration
+def test_checkpoint(configuration, session, rng, tmp_path):
+    """Saved and restored, into the same names and into those of a renamed scope."""
+    lists = random_lists(rng)
+    with tf.variable_scope("video"):
+        graph = build(configuration)
+    randomize(session, rng)
+    # What follows a training step is what is saved in practice.
+    session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), graph.feed(lists))
+    expected = session.run([graph.y] + tf.global_variables(), graph.feed(lists))
+    path = tf.train.Saver().save(session, str(tmp_path / "model.ckpt"))
+
+    def renamed(session):
+        scope = "audio/pooling/"
+        variables = {variable.op.name.replace(scope, "video/"): variable for variable in tf.global_variables()}
+        tf.train.Saver(variables).restore(session, path)
+
+    def assigned(session):
+        tf.train.init_from_checkpoint(path, {"video/": "audio/pooling/"})
+        session.run(tf.global_variables_initializer())
+
+    def same_names(session):
+        tf.train.Saver().restore(session, path)
+
+    for scope, restore in [("video", same_names), ("audio/pooling", renamed), ("audio/pooling", assigned)]:
+        with tf.Graph().as_default(), tf.Session() as other:
+            with tf.variable_scope(scope):
+                graph = build(configuration)
+            restore(other)
+            came = other.run([graph.y] + tf.global_variables(), graph.feed(lists))
+        for result, value in zip(came, expected):
+            np.testing.assert_array_equal(result, value)
+
+
+@each_configuration_and_lengths(CONFIGURATIONS)
+def test_frozen_graph(configuration, has_lengths, session, rng):
+    """With the variables as constants, in a graph without variables."""
+    graph = build(configuration, has_lengths)
+    randomize(session, rng)
+    lists = random_lists(rng)
+    feed = {tensor.name: value for tensor, value in graph.feed(lists).items()}
+    expected = session.run(graph.y, feed)
+    frozen = tf.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), ["y"])
+    with tf.Graph().as_default(), tf.Session() as other:
+        tf.import_graph_def(frozen, name="")
+        assert not tf.global_variables()
+        assert relative_error(other.run("y:0", feed), expected) <= 1e-6
+
+
+READER_OF_META_GRAPHS = """
+import sys, numpy as np, tensorflow.compat.v1 as tf
+import loupe
+
+path = sys.argv[1]
+tf.disable_eager_execution()
+with tf.Graph().as_default() as graph, tf.Session() as session:
+    tf.train.import_meta_graph(path + ".meta").restore(session, path)
+    with np.load(path + ".npz") as inputs:
+        feed = {name + ":0": inputs[name] for name in inputs.files}
+    outputs = {op.name: op.outputs[0] for op in graph.get_operations() if op.name.startswith("y_")}
+    sources = [graph.get_tensor_by_name("x:0")] + tf.trainable_variables()
+    gradients = tf.gradients([tf.square(y) for y in outputs.values()], sources)
+    outputs["gradients"] = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
+    came = session.run(outputs, feed)
+    session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), feed)
+    came.update(session.run({variable.op.name: variable for variable in tf.global_variables()}))
+    np.savez(path + "-came.npz", **came)
+"""
+
+
+@with_and_without_lengths
+def test_meta_graph_in_another_process(has_lengths, session, rng, tmp_path):
+    """Imported, run, differentiated and trained on. With lengths, only gated ones with batch norm, to save seconds."""
+    path = str(tmp_path / "model")
+    graphs = build_all([c for c in CONFIGURATIONS if not has_lengths or is_gated_and_normed(c)], has_lengths)
+    first = next(iter(graphs.values()))
+    randomize(session, rng)
+    # The gradients below come after this, and are not in the file.
+    tf.train.Saver().save(session, path)
+    feed = first.feed(random_lists(rng))
+    np.savez(path + ".npz", **{tensor.op.name: value for tensor, value in feed.items()})
+    outputs = {graph.y.op.name: graph.y for graph in graphs.values()}
+    gradients = tf.gradients([tf.square(y) for y in outputs.values()], [first.x] + tf.trainable_variables())
+    outputs["gradients"] = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
+    expected = session.run(outputs, feed)
+    session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), feed)
+    expected.update(session.run({variable.op.name: variable for variable in tf.global_variables()}))
+    run(READER_OF_META_GRAPHS, path)
+    with np.load(path + "-came.npz") as came:
+        assert sorted(came.files) == sorted(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(came[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+SERVER = """
+import sys, numpy as np, tensorflow.compat.v1 as tf, tensorflow.compat.v2 as tf2
+
+tf.enable_v2_behavior()
+assert tf.executing_eagerly()
+path = sys.argv[1]
+serve = tf2.saved_model.load(path).signatures["serving_default"]
+with np.load(path + ".npz") as file:
+    inputs = dict(file)
+for batch in (1, 3, len(inputs["x"])):
+    outputs = serve(**{name: tf.constant(value[:batch]) for name, value in inputs.items()})
+    np.savez(path + "-{}.npz".format(batch), **{name: value.numpy() for name, value in outputs.items()})
+"""
+
+
+@with_and_without_lengths
+def test_saved_model_served_in_eager_mode(has_lengths, session, rng, tmp_path):
+    """Exported from a session, served by tf.saved_model.load in TensorFlow 2's eager mode, batches of any size."""
+    path = str(tmp_path / "model")
+    graphs = build_all(
+        [configuration for configuration in CONFIGURATIONS if not configuration.is_training], has_lengths
+    )
+    first = next(iter(graphs.values()))
+    randomize(session, rng)
+    outputs = {name: graph.y for name, graph in graphs.items()}
+    tf.saved_model.simple_save(session, path, {tensor.op.name: tensor for tensor in first.inputs()}, outputs)
+    feed = first.feed(random_lists(rng))
+    inputs = {tensor.op.name: np.asarray(value, tensor.dtype.as_numpy_dtype) for tensor, value in feed.items()}
+    np.savez(path + ".npz", **inputs)
+    expected = session.run(outputs, feed)
+    run(SERVER, path)
+    for batch in (1, 3, BATCH):
+        with np.load(path + "-{}.npz".format(batch)) as came:
+            assert sorted(came.files) == sorted(expected)
+            assert all(relative_error(came[name], y[:batch]) <= 1e-6 for name, y in expected.items())

@@ -1,0 +1,184 @@
+"""The scopes, collections and arguments that programs of TensorFlow 1 build under act on a layer as they did."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tf_slim as slim
+from support.comparison import randomize
+from support.configurations import BATCH, FEATURES, SAMPLES, Configuration, each_configuration, each_method
+from support.numpy_pooling import pool
+
+TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
+
+batch_norm_or_biases = pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
+
+
+@pytest.fixture
+def lists(rng):
+    return rng.standard_normal([BATCH, SAMPLES, FEATURES]).astype(np.float32)
+
+
+def names(variables):
+    return [variable.op.name for variable in variables]
+
+
+@batch_norm_or_biases
+@each_method
+def test_variable_scope_prefixes_all_variables(method, add_batch_norm, lists):
+    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+    configuration.layer().forward(lists)
+    plain = names(tf.global_variables())
+    with tf.variable_scope("video"):
+        configuration.layer().forward(lists)
+    assert names(tf.global_variables()) == plain + ["video/" + name for name in plain]
+
+
+def test_second_layer_without_reuse_is_an_error(lists):
+    TRAINING.layer().forward(lists)
+    with pytest.raises(ValueError, match="cluster_weights: .* already exists"):
+        TRAINING.layer().forward(lists)
+
+
+def test_reuse_without_variables_is_an_error(lists):
+    error = pytest.raises(ValueError, match="video/cluster_weights does not exist")
+    with tf.variable_scope("video", reuse=True), error:
+        TRAINING.layer().forward(lists)
+
+
+@each_configuration
+def test_siamese_branches_share_variables(configuration, session, rng, lists):
+    others = rng.standard_normal(lists.shape).astype(np.float32)
+    with tf.variable_scope("siamese", reuse=tf.AUTO_REUSE):
+        first = configuration.layer().forward(lists)
+    variables = names(tf.global_variables())
+    updates = len(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
+    # The same scope again, by AUTO_REUSE or reuse=True.
+    with tf.variable_scope("siamese", reuse=tf.AUTO_REUSE if configuration.gating else True):
+        second = configuration.layer().forward(others)
+    assert names(tf.global_variables()) == variables
+    assert len(tf.get_collection(tf.GraphKeys.UPDATE_OPS)) == 2 * updates  # each branch adds its own
+    values = {name[len("siamese/") :]: value for name, value in randomize(session, rng).items()}
+    for y, x in zip(session.run([first, second]), [lists, others]):
+        np.testing.assert_allclose(y, pool(configuration, x, values)[0], 2e-5, 2e-6)
+
+
+@each_method
+def test_gradients_of_towers_add_up(method, session, rng, lists):
+    """Towers on parts of a batch, one per device, share variables; gradients flow from each."""
+    layer = Configuration(method, add_batch_norm=False, gating=True, is_training=True).layer()
+    outputs = []
+    for part in (lists, lists[:1], lists[1:]):
+        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+            outputs.append(layer.forward(part))
+    randomize(session, rng)
+    whole, first, rest = (tf.gradients(y, tf.trainable_variables()) for y in outputs)
+    for expected, one, other in zip(*session.run([whole, first, rest])):
+        np.testing.assert_allclose(one + other, expected, 1e-4, 1e-5 * np.abs(expected).max())
+
+
+@batch_norm_or_biases
+@each_method
+def test_device(method, add_batch_norm, lists):
+    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+    with tf.device("/cpu:1"):
+        y = configuration.layer().forward(lists)
+    for variable in tf.global_variables():
+        assert variable.device.lower().endswith("cpu:1"), variable
+    assert y.device.lower().endswith("cpu:1")
+
+
+def test_device_of_variables(lists):
+    """A device function, such as replica_device_setter, tells variables from other operations."""
+    is_variable = {"VariableV2", "VarHandleOp"}
+    with tf.device(lambda op: "/cpu:1" if op.type in is_variable else "/cpu:2"):
+        y = TRAINING.layer().forward(lists)
+    assert {variable.device.lower()[-5:] for variable in tf.global_variables()} == {"cpu:1"}
+    assert y.device.lower().endswith("cpu:2")
+
+
+@batch_norm_or_biases
+@each_method
+def test_partitioner(method, add_batch_norm, session, rng, lists):
+    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+
+    def halves(shape, **_):
+        """Splits the weights of the clusters and of the projection by their first dimension."""
+        dimensions = shape.as_list()
+        return [2 if len(dimensions) == 2 and dimensions[0] > 6 else 1] + [1] * (len(dimensions) - 1)
+
+    with tf.variable_scope("video", partitioner=halves):
+        y = configuration.layer().forward(lists)
+    weights = {name for name in names(tf.global_variables()) if "/cluster_weights/" in name}
+    assert weights == {"video/cluster_weights/part_0", "video/cluster_weights/part_1"}
+    gradients = tf.gradients(y, tf.trainable_variables())
+    assert None not in gradients
+    values = {}
+    for name, value in sorted(randomize(session, rng).items()):
+        name = name[len("video/") :].split("/part_")[0]
+        values[name] = np.concatenate([values[name], value]) if name in values else value
+    np.testing.assert_allclose(session.run(y), pool(configuration, lists, values)[0], 2e-5, 2e-6)
+
+
+def test_regularizer_and_custom_getter(lists):
+    """What get_variable takes from its scope reaches the weights of a layer."""
+    seen = []
+
+    def getter(getter, name, *args, **kwargs):
+        seen.append(name)
+        return getter(name, *args, **kwargs)
+
+    with tf.variable_scope("video", regularizer=slim.l2_regularizer(0.1), custom_getter=getter):
+        TRAINING.layer().forward(lists)
+    assert seen == names(tf.global_variables())
+    losses = {name.split("/Regularizer")[0] for name in names(tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES))}
+    weights = ["cluster_weights", "cluster_weights2", "hidden1_weights", "gating_weights"]
+    assert losses >= {"video/" + name for name in weights}  # slim regularizes some of its variables, too
+
+
+@each_method
+def test_arg_scope_decay(method, session, rng, lists):
+    configuration = TRAINING._replace(method=method)
+    with slim.arg_scope([slim.batch_norm], decay=0.9):
+        y = configuration.layer().forward(lists)
+    values = randomize(session, rng)
+    expected, moved = pool(configuration, lists, values)
+    np.testing.assert_allclose(session.run(y), expected, 2e-5, 2e-6)
+    session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
+    for variable in tf.global_variables():
+        name, value = variable.op.name, session.run(variable)
+        # The statement of the formulas has slim's default decay of 0.999: a step of 0.1 is 100 times its step.
+        expected = values[name] + 100 * (moved.get(name, values[name]) - values[name])
+        np.testing.assert_allclose(value, expected, 1e-5, 1e-6, err_msg=name)
+
+
+@each_method
+def test_arg_scope_updates_in_place(method, session, rng, lists):
+    """With updates_collections=None, a run of the output itself moves the averages."""
+    configuration = TRAINING._replace(method=method)
+    with slim.arg_scope([slim.batch_norm], updates_collections=None):
+        y = configuration.layer().forward(lists)
+    assert tf.get_collection(tf.GraphKeys.UPDATE_OPS) == []
+    values = randomize(session, rng)
+    expected, moved = pool(configuration, lists, values)
+    np.testing.assert_allclose(session.run(y), expected, 2e-5, 2e-6)
+    assert len(moved) == 4
+    for variable in tf.global_variables():
+        name = variable.op.name
+        np.testing.assert_allclose(session.run(variable), moved.get(name, values[name]), 1e-6, 1e-7, err_msg=name)
+
+
+def test_arg_scope_of_own_collections(lists):
+    with slim.arg_scope([slim.batch_norm], updates_collections="own_updates", variables_collections=["own"]):
+        TRAINING.layer().forward(lists)
+    assert tf.get_collection(tf.GraphKeys.UPDATE_OPS) == []
+    assert len(tf.get_collection("own_updates")) == 4
+    assert len(tf.get_collection("own")) == 8
+
+
+def test_arg_scope_epsilon_without_scale(session, rng, lists):
+    """Arguments that a layer gives itself, such as scale=True, win over the scope's; others are the scope's."""
+    with slim.arg_scope([slim.batch_norm], scale=False, epsilon=0.5):
+        y = TRAINING.layer().forward(lists)
+    assert "cluster_bn/gamma" in names(tf.trainable_variables())
+    expected = pool(TRAINING, lists, randomize(session, rng))[0]
+    assert np.abs(session.run(y) - expected).max() > 1e-3

@@ -1,0 +1,79 @@
+"""Every optimizer of tf.compat.v1.train trains every layer."""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS
+from support.pooling_graph import build_all, random_lists
+
+# Those that have no rate of their own to learn at, or learn too slowly at most rates.
+RATES = {"AdadeltaOptimizer": 100.0, "ProximalAdagradOptimizer": 0.3, "AdagradOptimizer": 0.3, "FtrlOptimizer": 0.3}
+
+OPTIMIZERS = [
+    name for name in dir(tf.train) if name.endswith("Optimizer") and name not in ("Optimizer", "SyncReplicasOptimizer")
+]
+
+
+def test_optimizers_are_found():
+    assert {"GradientDescentOptimizer", "MomentumOptimizer", "AdamOptimizer", "RMSPropOptimizer"} < set(OPTIMIZERS)
+
+
+def optimizer(name, step):
+    rate = RATES.get(name, 0.05)
+    if name == "AdagradDAOptimizer":
+        return tf.train.AdagradDAOptimizer(rate, step)
+    if name == "MomentumOptimizer":
+        return tf.train.MomentumOptimizer(rate, 0.9)
+    return getattr(tf.train, name)(rate)
+
+
+def losses(rng):
+    """A feed, the configurations' losses on one batch with lengths, a dict by name, and the gradients of them all.
+
+    Gated ones, of which the others are parts, in training mode.
+    """
+    graphs = build_all([c for c in CONFIGURATIONS if c.is_training and c.gating], has_lengths=True)
+    target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
+    by_name = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
+    variables = tf.trainable_variables()
+    gradients = list(zip(tf.gradients(list(by_name.values()), variables), variables))
+    return next(iter(graphs.values())).feed(random_lists(rng)), by_name, gradients
+
+
+def check(name, session, feed, by_name, train):
+    """Each loss falls, and each variable moves."""
+    variables = tf.trainable_variables()
+    # The first step of dual averaging is from the origin, wherever the variables were.
+    session.run(train, feed)
+    before = session.run([by_name, variables], feed)
+    for _ in range(10):
+        session.run(train, feed)
+    after = session.run([by_name, variables], feed)
+    assert all(np.isfinite(value).all() for value in after[1]), name
+    assert all(after[0][key] < before[0][key] for key in by_name), (name, before[0], after[0])
+    for variable, now, then in zip(variables, after[1], before[1]):
+        assert (now != then).any(), (name, variable.op.name)
+
+
+def test_optimizers(session, rng):
+    """All configurations are in one graph, because it takes seconds to build."""
+    feed, by_name, gradients = losses(rng)
+    step = tf.train.create_global_step()
+    for name in OPTIMIZERS:
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+            train = optimizer(name, step).apply_gradients(gradients, global_step=step)
+        session.run(tf.global_variables_initializer())
+        check(name, session, feed, by_name, train)
+        assert session.run(step) == 11
+
+
+def test_sync_replicas_optimizer(graph, rng):
+    """It wraps another optimizer, and comes with a hook of its own."""
+    feed, by_name, gradients = losses(rng)
+    wrapper = tf.train.SyncReplicasOptimizer(tf.train.GradientDescentOptimizer(0.05), 1, total_num_replicas=1)
+    # Beside the updates and not after them, because a thread of its own runs parts of it, which has no input.
+    updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    train = tf.group(wrapper.apply_gradients(gradients, tf.train.create_global_step()), *updates)
+    hook = wrapper.make_session_run_hook(is_chief=True)
+    # That thread waits for a next step, which does not come.
+    with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1) as session:
+        check("SyncReplicasOptimizer", session, feed, by_name, train)

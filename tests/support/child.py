@@ -1,0 +1,24 @@
+"""Runs a Python program in a process of its own, which finds `loupe` and the modules of the tests."""
+
+import os
+import subprocess
+import sys
+
+import loupe
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def run(program, *arguments):
+    """Runs the text `program` with those arguments, and raises with what it wrote if it fails."""
+    paths = [os.path.dirname(os.path.abspath(loupe.__file__)), TESTS]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
+    child = subprocess.run(
+        [sys.executable, "-c", program] + [str(argument) for argument in arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=300,
+    )
+    assert child.returncode == 0, child.stdout

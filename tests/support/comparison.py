@@ -1,0 +1,43 @@
+"""Giving variables their values, and comparing what comes out."""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+
+def by_name(variables):
+    """The variables, a dict by name, which a session runs to one of their values."""
+    return {variable.op.name: variable for variable in variables}
+
+
+def assign(session, values):
+    """Assigns the values, a dict by name, to the variables of the graph, which must be the same ones."""
+    variables = by_name(tf.global_variables())
+    assert sorted(variables) == sorted(values)
+    initializers = {name: variable.initializer for name, variable in variables.items()}
+    session.run(list(initializers.values()), {initializers[name].inputs[1]: values[name] for name in values})
+
+
+def random_values(rng):
+    """Values for all variables of the graph, such that each of them has an effect, a dict by name."""
+    values = {}
+    for variable in tf.global_variables():
+        name, shape = variable.op.name, variable.shape.as_list()
+        if name.endswith("moving_variance"):
+            values[name] = rng.uniform(0.5, 1.5, shape)
+        else:
+            values[name] = 0.3 * rng.standard_normal(shape) + name.endswith(("gamma", "covar_weights"))
+    return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+def randomize(session, rng):
+    """Assigns random values to all variables of the graph, and returns them, a dict by name."""
+    values = random_values(rng)
+    assign(session, values)
+    return values
+
+
+def relative_error(came, expected):
+    """The largest difference, relative to the largest entry expected."""
+    came, expected = np.asarray(came, np.float64), np.asarray(expected, np.float64)
+    assert came.shape == expected.shape
+    return np.abs(came - expected).max() / np.abs(expected).max()

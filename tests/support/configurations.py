@@ -1,0 +1,42 @@
+"""The one list of configurations that the checks run over: methods, batch norm or biases, gated or plain, modes."""
+
+import collections
+import itertools
+
+import pytest
+
+import loupe
+
+METHODS = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
+
+# The sizes of the goldens.
+BATCH, SAMPLES, FEATURES, CLUSTERS, OUTPUTS = 4, 7, 12, 5, 6
+
+
+class Configuration(collections.namedtuple("Configuration", "method add_batch_norm gating is_training")):
+    def __str__(self):
+        """As the goldens are named, such as NetVLAD_bn_gated_train."""
+        flags = (
+            "bn" if self.add_batch_norm else "bias",
+            "gated" if self.gating else "plain",
+            "train" if self.is_training else "infer",
+        )
+        return "_".join((self.method,) + flags)
+
+    def layer(self, **changes):
+        """The layer of this configuration, with the sizes above; `changes` are arguments of the constructor."""
+        arguments = dict(self._asdict(), feature_size=FEATURES, max_samples=SAMPLES, cluster_size=CLUSTERS)
+        arguments.update({"output_dim": OUTPUTS}, **changes)
+        return getattr(loupe, arguments.pop("method"))(**arguments)
+
+    def descriptor_size(self, features=FEATURES, clusters=CLUSTERS):
+        return {"SoftDBoW": clusters, "NetFV": 2 * features * clusters}.get(self.method, features * clusters)
+
+
+CONFIGURATIONS = [Configuration(*choice) for choice in itertools.product(METHODS, *[(True, False)] * 3)]
+
+each_configuration = pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=str)
+each_inference_configuration = pytest.mark.parametrize(
+    "configuration", [c for c in CONFIGURATIONS if not c.is_training], ids=str
+)
+each_method = pytest.mark.parametrize("method", METHODS)

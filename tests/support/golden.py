@@ -1,0 +1,30 @@
+"""The recordings of what the 2017 toolbox did under TensorFlow 1.4."""
+
+import json
+import os
+
+import numpy as np
+
+DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "goldens")
+
+
+def load(configuration):
+    """The arrays of a configuration by name: x, y, grad:x, var:cluster_weights and so on."""
+    with np.load(os.path.join(DIRECTORY, f"{configuration}.npz")) as arrays:
+        return dict(arrays)
+
+
+def of_kind(golden, kind):
+    """The arrays named ``kind:NAME``, by NAME."""
+    return {key.split(":", 1)[1]: value for key, value in golden.items() if key.startswith(kind + ":")}
+
+
+def contract(configuration):
+    """What the graph of a configuration consists of, a dict."""
+    with open(os.path.join(DIRECTORY, "contract.json")) as file:
+        return json.load(file)[str(configuration)]
+
+
+def checkpoint(method):
+    """The path of the checkpoint that TensorFlow 1.4's Saver wrote; it goes with ``METHOD_bn_gated_train``."""
+    return os.path.join(DIRECTORY, "checkpoints", method, "model.ckpt")

@@ -1,0 +1,78 @@
+"""The graph that most checks take: placeholders, the layer of a configuration, its output."""
+
+import collections
+
+import pytest
+import tensorflow.compat.v1 as tf
+from support.configurations import BATCH, FEATURES, SAMPLES
+
+# A full, an empty, an in-between and a shortest list.
+LENGTHS = (SAMPLES, 0, 3, 1)
+
+with_and_without_lengths = pytest.mark.parametrize("has_lengths", [False, True], ids=["full", "lengths"])
+
+
+def each_configuration_and_lengths(configurations):
+    """Parametrizes by configuration and has_lengths.
+
+    With lengths, those without gates or without batch norm, which lengths change less, are left to the long run: each
+    takes a good part of a second.
+    """
+    return pytest.mark.parametrize(
+        "configuration, has_lengths",
+        [
+            pytest.param(
+                configuration,
+                has_lengths,
+                id="{}-{}".format(configuration, "lengths" if has_lengths else "full"),
+                marks=[pytest.mark.long] if has_lengths and not is_gated_and_normed(configuration) else [],
+            )
+            for configuration in configurations
+            for has_lengths in (False, True)
+        ],
+    )
+
+
+def is_gated_and_normed(configuration):
+    return configuration.gating and configuration.add_batch_norm
+
+
+class PoolingGraph(collections.namedtuple("PoolingGraph", "x num_samples y")):
+    """num_samples is None where all lists are full."""
+
+    def inputs(self):
+        return [self.x] if self.num_samples is None else [self.x, self.num_samples]
+
+    def feed(self, lists, lengths=LENGTHS):
+        """What to feed for these lists [B, N, D], where the first len(lengths) of them repeat over the batch."""
+        feed = {self.x: lists}
+        if self.num_samples is not None:
+            feed[self.num_samples] = [lengths[i % len(lengths)] for i in range(len(lists))]
+        return feed
+
+
+def build(configuration, has_lengths=False, batch=None, name="y", **changes):
+    """The layer of the configuration on lists of a batch of unknown size, or of that size."""
+    layer = configuration.layer(**changes)
+    x = tf.placeholder(tf.float32, [batch, SAMPLES, FEATURES], name="x")
+    num_samples = tf.placeholder(tf.int32, [batch], name="num_samples") if has_lengths else None
+    return PoolingGraph(x, num_samples, tf.identity(layer.forward(x, num_samples), name=name))
+
+
+def random_lists(rng, batch=BATCH):
+    return rng.standard_normal((batch, SAMPLES, FEATURES)).astype("float32")
+
+
+def build_all(configurations, has_lengths=False):
+    """All of these configurations on the same input, each in a scope of its name: one graph for what starts slowly.
+
+    Returns a dict of `PoolingGraph` by name.
+    """
+    x = tf.placeholder(tf.float32, [None, SAMPLES, FEATURES], name="x")
+    num_samples = tf.placeholder(tf.int32, [None], name="num_samples") if has_lengths else None
+    graphs = collections.OrderedDict()
+    for configuration in configurations:
+        with tf.variable_scope(str(configuration)):
+            y = configuration.layer().forward(x, num_samples)
+        graphs[str(configuration)] = PoolingGraph(x, num_samples, tf.identity(y, name="y_" + str(configuration)))
+    return graphs
