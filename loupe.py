@@ -424,8 +424,8 @@ def _variable(name, shape, stddev, mean=0.0):
         if "already exists" not in str(error):
             raise
         raise ValueError(
-            f"{name}: expected a variable scope without this variable, got one where it already exists. Build each layer "
-            "under a tf.variable_scope of its own, or, to share the variables, under reuse=tf.AUTO_REUSE."
+            f"{name}: expected a variable scope without this variable, got one where it already exists. Build each "
+            "layer under a tf.variable_scope of its own, or, to share the variables, under reuse=tf.AUTO_REUSE."
         ) from error
     if type(variable).__name__ == "UnliftedInitializerVariable":  # What a tf.function makes.
         raise _no_graph("forward", "a tf.function")
