@@ -26,7 +26,9 @@ def main(argv=None):
         digits.provide(settings, "train")
         before = training.train(settings)
         if before > settings.steps:
-            raise errors.UserError(f"{settings.checkpoint}: expected {settings.steps} steps, got {before} already")
+            raise errors.UserError(
+                f"{settings.checkpoint}: expected a model of {settings.steps} steps, got one of {before}"
+            )
         settings = settle(flags.inference("", "validate").parse_args([], argparse.Namespace(**given)), saved=True)
         digits.provide(settings, "validate")
         result = evaluation.evaluate(settings, settings.checkpoint)

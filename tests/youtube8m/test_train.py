@@ -286,7 +286,8 @@ def wait_until(condition, process, seconds=100):
         time.sleep(0.1)
 
 
-def test_cluster_converges_as_one_process(work, digits):
+def train_in_cluster(*flags):
+    """What the processes of a cluster print: two parameter servers, a chief and another worker."""
     sockets = [socket.socket() for _ in range(4)]
     for opened in sockets:
         opened.bind(("127.0.0.1", 0))
@@ -294,14 +295,9 @@ def test_cluster_converges_as_one_process(work, digits):
     for opened in sockets:
         opened.close()
     spec = {"ps": addresses[:2], "worker": addresses[2:]}
-    flags = ["--steps", "200", "--digits", digits, "--shuffle-buffer", "500", "--learning-rate-decay-examples", "2000"]
-    tasks = [("ps", 0), ("ps", 1), ("worker", 0), ("worker", 1)]
     processes = [
-        start(
-            [*flags, "--checkpoint", "cluster", "--seed", "1"],
-            TF_CONFIG=json.dumps({"cluster": spec, "task": {"type": job, "index": index}}),
-        )
-        for job, index in tasks
+        start(flags, TF_CONFIG=json.dumps({"cluster": spec, "task": {"type": job, "index": index}}))
+        for job, index in [("ps", 0), ("ps", 1), ("worker", 0), ("worker", 1)]
     ]
     try:
         outputs = [process.communicate(timeout=200)[0].decode("utf-8", "replace") for process in processes]
@@ -309,12 +305,25 @@ def test_cluster_converges_as_one_process(work, digits):
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0] * 4, outputs
-    assert "trained 200 steps" in outputs[2] and "trained" not in outputs[3]
+    return outputs
+
+
+def test_cluster(work, digits):
+    outputs = train_in_cluster("--steps", "20", "--digits", digits, "--checkpoint", "c", "--seed", "1", *SMALL)
+    assert "trained 20 steps" in outputs[2] and "trained" not in outputs[3]
     assert "step/s" in outputs[3]
+    # Both workers count, and may be at a step each when the last is reached.
+    assert 20 <= values("c")["global_step"] <= 22
+    assert values("c")["hidden1_weights"].shape == (9 * 8 + 6 * 4, 16)
+    assert kept.load("c")["seed"] == 1
+
+
+@pytest.mark.long
+def test_cluster_converges_as_one_process(work, digits):
+    flags = ["--steps", "200", "--digits", digits, "--shuffle-buffer", "500", "--learning-rate-decay-examples", "2000"]
+    train_in_cluster(*flags, "--checkpoint", "cluster", "--seed", "1")
     train.main([*flags, "--checkpoint", "one", "--seed", "1"])
     came, alone = values("cluster"), values("one")
-    # Both workers count, and may be at a step each when the last is reached.
-    assert 200 <= came["global_step"] <= 202
     assert {name: value.shape for name, value in came.items()} == {name: value.shape for name, value in alone.items()}
     # By batch statistics, because after so few steps it is chance how near the moving averages are.
     gaps = [gap_of(name, digits, batch_statistics=True) for name in ("cluster", "one")]
