@@ -11,14 +11,13 @@ from yt8m.settings import settle
 
 def main(argv=None):
     options = parser().parse_args(argv)
-    import tensorflow.compat.v1 as tf  # After the flags, because it takes seconds.
-    from yt8m import checkpoints, digits, evaluation
+    from yt8m import checkpoints, digits, evaluation  # After the flags: TensorFlow takes seconds to import.
 
     def evaluate(checkpoint):
         settings = settle(options, saved=True)  # Each time, because a training may have kept its settings only now.
         digits.provide(settings, "validate")
         result = evaluation.evaluate(settings, checkpoint or settings.checkpoint)
-        print(json.dumps(result) if options.json else _line(result), flush=True)
+        print(json.dumps(result) if options.json else evaluation.line(result), flush=True)
 
     if not options.continuous:
         evaluate(None)
@@ -28,7 +27,7 @@ def main(argv=None):
             evaluate(checkpoint)
         except errors.UserError:
             # A training that goes on may have removed it.
-            if tf.train.checkpoint_exists(checkpoint):
+            if checkpoints.exists(checkpoint):
                 raise
             errors.warn(f"{checkpoint}: is gone; waiting for the next")
 
@@ -44,13 +43,6 @@ def parser():
         help="with --continuous, end when so long no checkpoint has come (default: wait for ever)",
     )
     return result
-
-
-def _line(result):
-    from yt8m.evaluation import TITLES
-
-    figures = ", ".join(f"{title} {result[name]:.5f}" for name, title in TITLES.items())
-    return f"{result['checkpoint']}: {figures}, of {result['videos']} videos"
 
 
 if __name__ == "__main__":

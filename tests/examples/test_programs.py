@@ -1,5 +1,6 @@
 """What all programs of examples/ have in common: quick answers to --help and wrong flags, no noise, checked values."""
 
+import argparse
 import contextlib
 import os
 import pathlib
@@ -95,7 +96,7 @@ def test_types(kind, good, bad, expected):
     for text in good:
         assert kind(text) == float(text)
     for text in bad:
-        with pytest.raises(commandline.argparse.ArgumentTypeError) as error:
+        with pytest.raises(argparse.ArgumentTypeError) as error:
             kind(text)
         assert str(error.value) == f"expected {expected}, got {text}"
 

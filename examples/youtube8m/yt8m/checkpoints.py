@@ -24,9 +24,14 @@ def latest(path):
       UserError: if there is none.
     """
     name = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
-    if name is None or not tf.train.checkpoint_exists(name):
+    if name is None or not exists(name):
         raise UserError(f"{path}: no checkpoint")
     return name
+
+
+def exists(name):
+    """Whether there is a checkpoint of that name."""
+    return tf.train.checkpoint_exists(name)
 
 
 def following(path, timeout=None):
@@ -39,7 +44,7 @@ def following(path, timeout=None):
     Raises:
       UserError: if the path is a checkpoint, which no other follows.
     """
-    if os.path.isfile(path) or os.path.isfile(path + ".index"):
+    if os.path.isfile(path) or os.path.isfile(path + ".index"):  # exists() is true of a directory too
         raise UserError(f"--continuous: expected a directory of checkpoints, got {path}")
     return tf.train.checkpoints_iterator(path, timeout=timeout)
 

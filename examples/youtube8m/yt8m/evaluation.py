@@ -33,3 +33,9 @@ def evaluate(settings, checkpoint):
     if not gathered.num_labels:
         raise UserError(f"{' '.join(settings.data)}: expected videos with labels, got none")
     return dict(gathered.result(), checkpoint=inference.checkpoint)
+
+
+def line(result):
+    """The result of `evaluate` as a line of text."""
+    figures = ", ".join(f"{title} {result[name]:.5f}" for name, title in TITLES.items())
+    return f"{result['checkpoint']}: {figures}, of {result['videos']} videos"
