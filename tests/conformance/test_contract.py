@@ -2,7 +2,7 @@
 
 from support import golden
 import tensorflow.compat.v1 as tf
-from support.configurations import FEATURES, each_configuration
+from support.configurations import FEATURES, each_configuration_of_2017
 
 
 def build(configuration):
@@ -13,7 +13,7 @@ def names(variables):
     return [variable.op.name for variable in variables]
 
 
-@each_configuration
+@each_configuration_of_2017
 def test_variables_and_output(configuration):
     y = build(configuration)
     variables = [
@@ -28,7 +28,7 @@ def test_variables_and_output(configuration):
     assert names(tf.model_variables()) == contract["model_variables"]
 
 
-@each_configuration
+@each_configuration_of_2017
 def test_collections(configuration):
     build(configuration)
     contract = golden.contract(configuration)
@@ -44,7 +44,7 @@ def test_collections(configuration):
     assert {key: sizes[key] for key in sizes if key not in private} == {k: n for k, n in expected.items() if n}
 
 
-@each_configuration
+@each_configuration_of_2017
 def test_summary(configuration, session):
     build(configuration)
     merged = tf.summary.merge_all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import by_name, randomize, relative_error
-from support.configurations import BATCH, FEATURES, SAMPLES, Configuration, each_configuration, each_method
+from support.configurations import BATCH, FEATURES, SAMPLES, Configuration, each_configuration_of_2017, each_method
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from support.numpy_pooling import pool
@@ -15,7 +15,7 @@ sizes = st.tuples(*[st.integers(1, most) for most in (4, 6, 6, 5)])  # B, N, D, 
 outputs = st.none() | st.integers(1, 5)
 
 
-@each_configuration
+@each_configuration_of_2017
 def test_statement_of_the_formulas(configuration):
     recorded = golden.load(configuration)
     lists = recorded["x"].reshape(BATCH, SAMPLES, FEATURES)

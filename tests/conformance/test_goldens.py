@@ -14,8 +14,8 @@ from support.configurations import (
     OUTPUTS,
     SAMPLES,
     Configuration,
-    each_configuration,
-    each_method,
+    each_configuration_of_2017,
+    each_method_of_2017,
 )
 
 # Relative to the largest entry. What is achieved is some 6e-7, 3e-6, 1e-9, 3e-7 and 2e-7 on all versions.
@@ -38,7 +38,7 @@ def build(configuration):
     return x, configuration.layer().forward(x)
 
 
-@each_configuration
+@each_configuration_of_2017
 def test_forward_and_gradients(configuration, session, check):
     recorded = golden.load(configuration)
     assert recorded["config"].tolist() == [BATCH, SAMPLES, FEATURES, CLUSTERS, OUTPUTS]
@@ -51,7 +51,7 @@ def test_forward_and_gradients(configuration, session, check):
     check("gradients", gradients, golden.of_kind(recorded, "grad"))
 
 
-@each_configuration
+@each_configuration_of_2017
 def test_moving_averages(configuration, session, check):
     recorded = golden.load(configuration)
     x, _ = build(configuration)
@@ -63,7 +63,7 @@ def test_moving_averages(configuration, session, check):
     check("moving averages", session.run(by_name(tf.global_variables())), expected)
 
 
-@each_configuration
+@each_configuration_of_2017
 def test_training(configuration, session, check):
     recorded = golden.load(configuration)
     x, y = build(configuration)
@@ -76,7 +76,7 @@ def test_training(configuration, session, check):
     check("trained variables", session.run(by_name(tf.global_variables())), golden.of_kind(recorded, "final"))
 
 
-@each_method
+@each_method_of_2017
 def test_checkpoint(method, session, check):
     configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=True)
     recorded = golden.load(configuration)

@@ -7,7 +7,8 @@ import pytest
 
 import loupe
 
-METHODS = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
+METHODS_OF_2017 = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")  # which have goldens
+METHODS = METHODS_OF_2017
 
 # The sizes of the goldens.
 BATCH, SAMPLES, FEATURES, CLUSTERS, OUTPUTS = 4, 7, 12, 5, 6
@@ -40,3 +41,9 @@ each_inference_configuration = pytest.mark.parametrize(
     "configuration", [c for c in CONFIGURATIONS if not c.is_training], ids=str
 )
 each_method = pytest.mark.parametrize("method", METHODS)
+
+# Those that can be held against the goldens.
+each_configuration_of_2017 = pytest.mark.parametrize(
+    "configuration", [c for c in CONFIGURATIONS if c.method in METHODS_OF_2017], ids=str
+)
+each_method_of_2017 = pytest.mark.parametrize("method", METHODS_OF_2017)
