@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,10 +12,9 @@ import pytest
 from common import commandline, files, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-YOUTUBE8M = ["train", "evaluate", "predict", "ensemble", "compare", "measure", "prepare_digits"]
-PROGRAMS = [str(ROOT / "examples" / "digits.py")] + [
-    str(ROOT / "examples" / "youtube8m" / f"{n}.py") for n in YOUTUBE8M
-]
+YOUTUBE8M = ROOT / "examples" / "youtube8m"
+PROGRAMS = [str(ROOT / "examples" / "digits.py")]
+PROGRAMS += [str(path) for path in sorted(YOUTUBE8M.glob("*.py"))]
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: pathlib.Path(path).stem)
 
 # A program run to its end, and then what it has imported of what takes time.
@@ -61,15 +61,27 @@ def test_wrong_flags_import_nothing_that_takes_time(program):
     assert process.stderr.startswith(f"{name}: error: ") and process.stderr.count("\n") == 1
 
 
+def test_modules_import_those_before_them_only():
+    """In the data's way, from the flags to what is written in the end."""
+    order = ["presets", "flags", "settings", "records", "digits", "model", "step", "checkpoints", "metrics", "monitor"]
+    order += ["cluster", "training", "timing", "inference", "evaluation", "submission", "prediction", "ensemble"]
+    modules = {path.stem: path.read_text(encoding="utf-8") for path in (YOUTUBE8M / "yt8m").glob("[a-z]*.py")}
+    assert sorted(modules) == sorted(order)
+    for module, text in modules.items():
+        imported = re.findall(r"^from yt8m\.(\w+) import", text, re.M)
+        for names in re.findall(r"^from yt8m import (.+)$", text, re.M):
+            imported += names.split(", ")
+        assert all(order.index(name) < order.index(module) for name in imported), (module, imported)
+
+
 def test_programs_print_only_what_is_theirs(tmp_path):
-    youtube8m = ROOT / "examples" / "youtube8m"
     small = ["--steps", "2", "--clusters", "4", "--hidden-size", "4"]
-    process = run(str(youtube8m / "train.py"), *small, cwd=str(tmp_path))
+    process = run(str(YOUTUBE8M / "train.py"), *small, cwd=str(tmp_path))
     assert process.returncode == 0, process.stderr
     assert process.stdout == f"{os.path.join('checkpoints', 'gated-netvlad', 'model.ckpt-2')}: trained 2 steps\n"
     lines = process.stderr.replace("\r", "\n").splitlines()
     assert all(line.startswith("train: ") for line in lines if line), lines
-    process = run(str(youtube8m / "evaluate.py"), "--clusters", "6", cwd=str(tmp_path))
+    process = run(str(YOUTUBE8M / "evaluate.py"), "--clusters", "6", cwd=str(tmp_path))
     assert process.returncode == 2 and not process.stdout
     assert process.stderr.startswith("evaluate.py: error: ") and process.stderr.count("\n") == 1
     assert process.stderr.endswith(" more. It was trained with --clusters 4\n")
