@@ -3,19 +3,19 @@
 import json
 import re
 
-import benchmark
-from benchmark import matmul_baseline
+from benchmark import matmul_baseline, measures, report, steps
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.configurations import METHODS, each_method
+from support.plain_forms import PLAIN_FORMS
 
-each_mode = pytest.mark.parametrize("mode", benchmark.MODES)
+each_mode = pytest.mark.parametrize("mode", steps.MODES)
 
 
 def _report(tmp_path, *arguments):
     file = tmp_path / "speed.json"
-    benchmark.main(["--sizes", "small", "--repeats", "2", "--json", str(file)] + list(arguments))
+    report.main("", ["--sizes", "small", "--repeats", "2", "--json", str(file)] + list(arguments))
     return json.loads(file.read_text())
 
 
@@ -26,9 +26,9 @@ def _table_after(heading, output):
 
 
 def test_times_and_memory(tmp_path, capsys):
-    report = _report(tmp_path, "--methods", "NetFV", "--modes", "training")
-    assert {"command", "date", "machine", "python", "tensorflow", "numpy"} <= set(report["about"])
-    memory, times = report["rows"]
+    written = _report(tmp_path, "--methods", "NetFV", "--modes", "training")
+    assert {"command", "date", "machine", "python", "tensorflow", "numpy"} <= set(written["about"])
+    memory, times = written["rows"]
     assert (memory["measure"], times["measure"]) == ("memory", "time")
     assert memory["reference MB"] > 0 and memory["loupe MB"] > 0
     assert {name: len(values) for name, values in times["times"].items()} == {"reference": 2, "loupe": 2, "matmuls": 2}
@@ -45,15 +45,17 @@ def test_times_and_memory(tmp_path, capsys):
 
 
 def test_other_measures(tmp_path, capsys):
-    names = ["building", "lengths", "xla", "profile"]
+    names = ["building", "lengths", "xla", "ablation", "profile"]
     flags = ["--" + name for name in names]
-    report = _report(tmp_path, "--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", *flags)
-    assert [row["measure"] for row in report["rows"]] == names
-    building, lengths, xla, profile = report["rows"]
+    written = _report(tmp_path, "--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", *flags)
+    assert [row["measure"] for row in written["rows"]] == names
+    building, lengths, xla, ablation, profile = written["rows"]
     assert building["loupe / reference"] > 0
     assert set(lengths["times"]) == {"plain", "full", "half"}
     assert xla["rewritten ops"] > 0
     assert xla["largest error"] < 1e-5
+    assert ablation["times"].keys() == {"loupe", "all plain"} | PLAIN_FORMS.keys()
+    assert ablation["all plain / loupe"] > 0
     assert "MatMul" in profile["op ms"]
     output = capsys.readouterr().out
     for name in names:
@@ -64,7 +66,7 @@ def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
     def interrupted(task, options):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(benchmark.MEASURES, "profile", interrupted)
+    monkeypatch.setitem(measures.MEASURES, "profile", interrupted)
     arguments = ["--methods", "NetVLAD", "--modes", "inference", "--no-memory", "--no-time", "--profile"]
     with pytest.raises(KeyboardInterrupt):
         _report(tmp_path, "--building", *arguments)
@@ -75,9 +77,9 @@ def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
 
 
 def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(benchmark.MEASURES, "time", None)
+    monkeypatch.setitem(measures.MEASURES, "time", None)
     with pytest.raises(SystemExit):
-        benchmark.main(["--no-memory", "--json", str(tmp_path / "none" / "speed.json")])
+        report.main("", ["--no-memory", "--json", str(tmp_path / "none" / "speed.json")])
     assert "--json" in capsys.readouterr().err
 
 
@@ -97,9 +99,9 @@ def test_bfloat16(tmp_path):
 @each_method
 @each_mode
 def test_the_step_computes_all_gradients(method, mode):
-    task = benchmark.Task(method, "small", mode)
+    task = steps.Task(method, "small", mode)
     with tf.Graph().as_default():
-        results, updates = benchmark._results(benchmark._loupe, task)
+        results, updates = steps.results_of(steps.layer, task)
         expected = ["output"]
         if mode != "inference":
             expected = [variable.op.name for variable in tf.trainable_variables()]
@@ -147,18 +149,18 @@ PRODUCTS |= {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_MklBatchMatMulV2
 def test_no_product_is_folded_or_pruned():
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         products, _ = matmul_baseline.step("NetFV", (2, 3, 4, 5, 6), True, True, session)
-        assert benchmark._count_ops(session, products, PRODUCTS) == len(products) == 15
+        assert measures._count_ops(session, products, PRODUCTS) == len(products) == 15
 
 
 @each_method
 @each_mode
-@pytest.mark.parametrize("name", list(benchmark.GRAPHS))
+@pytest.mark.parametrize("name", list(steps.GRAPHS))
 def test_no_layer_does_without_them(name, method, mode):
-    task = benchmark.Task(method, "small", mode)
-    session, results, _ = benchmark._layer_session(benchmark.GRAPHS[name], task)
+    task = steps.Task(method, "small", mode)
+    session, results, _ = steps.layer_session(steps.GRAPHS[name], task)
     with session:
         needed = matmul_baseline._products(method, mode != "inference", mode == "training-input")
-        assert benchmark._count_ops(session, results.values(), PRODUCTS) >= len(needed)
+        assert measures._count_ops(session, results.values(), PRODUCTS) >= len(needed)
 
 
 @each_method
@@ -166,8 +168,8 @@ def test_no_layer_does_without_them(name, method, mode):
 def test_the_graph_is_not_larger_than_the_reference(method, mode, monkeypatch):
     """The number of ops is what the time to build a graph goes by."""
     sizes = {}
-    for name, build in benchmark.GRAPHS.items():
+    for name, build in steps.GRAPHS.items():
         with tf.Graph().as_default() as graph:
-            benchmark._results(build, benchmark.Task(method, "small", mode))
+            steps.results_of(build, steps.Task(method, "small", mode))
             sizes[name] = len(graph.get_operations())
     assert sizes["loupe"] <= 1.2 * sizes["reference"], sizes

@@ -1,0 +1,232 @@
+"""What is measured. Each function takes the task and the options and returns the columns of its row."""
+
+import collections
+import concurrent.futures
+import multiprocessing
+import statistics
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from benchmark import matmul_baseline
+from benchmark.steps import (
+    GRAPHS,
+    layer,
+    layer_session,
+    new_session,
+    ratio,
+    results_of,
+    step,
+    summary,
+    times_in_turns,
+)
+from support.plain_forms import PLAIN_FORMS, in_place_of
+
+
+def _time(task, options):
+    steps, sessions = {}, []
+    for name, build in GRAPHS.items():
+        session, results, updates = layer_session(build, task)
+        sessions.append(session)
+        steps[name] = step(session, results.values(), updates)
+    with tf.Graph().as_default() as graph:
+        session = tf.Session(graph=graph)
+        sessions.append(session)
+        training, input_gradient = task.mode != "inference", task.mode == "training-input"
+        products, orientations = matmul_baseline.step(task.method, task.sizes, training, input_gradient, session)
+        steps["matmuls"] = step(session, products)
+    times = times_in_turns(steps, options.repeats)
+    for session in sessions:
+        session.close()
+    columns = {name + " ms": summary(times[name]) for name in steps}
+    columns["reference / loupe"] = ratio(times["reference"], times["loupe"])
+    columns["loupe / matmuls"] = ratio(times["loupe"], times["matmuls"])
+    return dict(columns, times=times, orientations=orientations)
+
+
+def _memory(task, options):
+    columns = {name + " MB": _in_a_process(_memory_of_step, name, task) for name in GRAPHS}
+    columns["loupe / reference"] = columns["loupe MB"] / columns["reference MB"] if columns["reference MB"] else None
+    return columns
+
+
+def _in_a_process(function, *arguments):
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        return executor.submit(function, *arguments).result()
+
+
+def _memory_of_step(name, task):
+    """How much more memory than weights, input and their gradients the step takes at most, in MB."""
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        results, updates = results_of(GRAPHS[name], task)
+        variables = tf.global_variables()
+        # Unlike the initialisers, it never holds anything but the values.
+        session.run([tf.assign(v, tf.fill(tf.shape(v), tf.random_uniform([]))).op for v in variables])
+        before = _peak_memory()
+        run = step(session, results.values(), updates)
+        for _ in range(3):
+            run()
+        kept = 0 if task.mode == "inference" else sum(4 * v.shape.num_elements() for v in results.values())
+        return (_peak_memory() - before - kept) / 1e6
+
+
+def _peak_memory():
+    """The most that this process has ever held in memory, in bytes."""
+    try:
+        # On Linux, the child's getrusage begins at its parent's peak, but this does not.
+        with open("/proc/self/status") as file:
+            peaks = [line.split()[1] for line in file if line.startswith("VmHWM:")]
+        return int(peaks[0]) * 1024
+    except OSError:
+        import resource  # macOS, in bytes there
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _building(task, options):
+    times = {name: [] for name in GRAPHS}
+    for turn in range(options.repeats + 1):
+        for name, build in GRAPHS.items():
+            with tf.Graph().as_default():
+                start = time.perf_counter()
+                results_of(build, task)
+                if turn > 0:
+                    times[name].append(time.perf_counter() - start)
+    columns = {name + " ms": summary(times[name]) for name in GRAPHS}
+    return dict(columns, **{"loupe / reference": ratio(times["loupe"], times["reference"])}, times=times)
+
+
+def _lengths(task, options):
+    batch, samples = task.sizes[:2]
+    lengths = {
+        "full": np.full(batch, samples, np.int32),
+        # From an empty list to a full one, so that half of the samples are real.
+        "half": np.linspace(0, samples, batch).round().astype(np.int32),
+    }
+
+    def with_lengths(values):
+        def build(task, x):
+            variable = tf.get_variable(
+                "num_samples", initializer=tf.constant(values), trainable=False, use_resource=True
+            )
+            return layer(task, x, tf.convert_to_tensor(variable))
+
+        return build
+
+    builds = {"plain": layer}
+    builds.update((name, with_lengths(values)) for name, values in lengths.items())
+    steps, sessions = {}, []
+    for name, build in builds.items():
+        session, results, updates = layer_session(build, task)
+        sessions.append(session)
+        steps[name] = step(session, results.values(), updates)
+    times = times_in_turns(steps, options.repeats)
+    for session in sessions:
+        session.close()
+    columns = {name + " ms": summary(times[name]) for name in steps}
+    columns.update((name + " / plain", ratio(times[name], times["plain"])) for name in lengths)
+    return dict(columns, times=times)
+
+
+def _rewritten(config, op_types):
+    """A measure of loupe under the session config, which is to bring ops of these types into the graph that runs."""
+
+    def measure(task, options):
+        plain, results, updates = layer_session(layer, task)
+        rewritten = new_session(plain.graph, config)  # Has the same values, by the graph's seed.
+        expected, actual = plain.run(results), rewritten.run(results)
+        largest = max(np.abs(expected[name] - actual[name]).max() / np.abs(expected[name]).max() for name in results)
+        # XLA drops what it compiles and nobody reads, even the ops that a run asks for. So an entry is read outside.
+        with plain.graph.as_default(), tf.xla.experimental.jit_scope(compile_ops=False):
+            entries = [tf.reshape(tensor, [-1])[:1] for tensor in results.values()]
+        count = _count_ops(rewritten, entries, op_types)
+        steps = {
+            "float32": step(plain, entries, updates),
+            "rewritten": step(rewritten, entries, updates),
+        }
+        times = times_in_turns(steps, options.repeats)
+        plain.close()
+        rewritten.close()
+        columns = {name + " ms": summary(times[name]) for name in steps}
+        columns["float32 / rewritten"] = ratio(times["float32"], times["rewritten"])
+        columns["largest error"] = float(largest)
+        columns["rewritten ops"] = count  # 0: the rewrite has not taken place, such as on a machine without support.
+        return dict(columns, times=times)
+
+    return measure
+
+
+def _count_ops(session, tensors, op_types):
+    """How many ops of these types TensorFlow runs for the tensors, after its rewrites."""
+    metadata = tf.RunMetadata()
+    options = tf.RunOptions(output_partition_graphs=True)
+    session.run([tensor.op for tensor in tensors], options=options, run_metadata=metadata)
+    return sum(node.op in op_types for graph in metadata.partition_graphs for node in graph.node)
+
+
+def _bfloat16(task, options):
+    config = tf.ConfigProto()
+    rewrites = config.graph_options.rewrite_options
+    if not hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16"):
+        raise SystemExit(f"--bfloat16: expected a newer TensorFlow, with the rewrite for oneDNN, got {tf.__version__}")
+    rewrites.auto_mixed_precision_onednn_bfloat16 = type(rewrites).ON
+    return _rewritten(config, {"Cast"})(task, options)
+
+
+def _xla(task, options):
+    config = tf.ConfigProto()
+    config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
+    return _rewritten(config, {"_XlaRun", "XlaLaunch"})(task, options)
+
+
+def _profile(task, options):
+    """The ops of loupe that take the most time: medians over the repeats, in ms."""
+    session, results, updates = layer_session(layer, task)
+    fetches = [tensor.op for tensor in results.values()] + list(updates)
+    times = collections.defaultdict(list)
+    for turn in range(options.repeats + 2):
+        metadata = tf.RunMetadata()
+        session.run(fetches, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), run_metadata=metadata)
+        if turn < 2:
+            continue
+        for device in metadata.step_stats.dev_stats:
+            for node in device.node_stats:
+                times[node.timeline_label.split("(")[0]].append(
+                    (node.op_end_rel_micros - node.op_start_rel_micros) / 1000
+                )
+    session.close()
+    medians = sorted(((statistics.median(values), name) for name, values in times.items()), reverse=True)[:15]
+    return {"op ms": "<br>".join(f"{median:.2f} {name.strip()}" for median, name in medians)}
+
+
+def _ablation(task, options):
+    """Loupe with the plain form of each of its fast ones in its place, and of all of them."""
+    swaps = collections.OrderedDict([("loupe", ())])
+    swaps.update((name, (name,)) for name in PLAIN_FORMS)
+    swaps["all plain"] = tuple(PLAIN_FORMS)
+    steps, sessions = {}, []
+    for name, swapped in swaps.items():
+        with in_place_of(*swapped):
+            session, results, updates = layer_session(layer, task)
+        sessions.append(session)
+        steps[name] = step(session, results.values(), updates)
+    times = times_in_turns(steps, options.repeats)
+    for session in sessions:
+        session.close()
+    columns = {"loupe ms": summary(times["loupe"])}
+    columns.update((name + " / loupe", ratio(times[name], times["loupe"])) for name in swaps if name != "loupe")
+    return dict(columns, times=times)
+
+
+# The measures, in the order in which they are taken.
+MEASURES = {
+    "memory": _memory,
+    "time": _time,
+    "building": _building,
+    "lengths": _lengths,
+    "bfloat16": _bfloat16,
+    "xla": _xla,
+    "ablation": _ablation,
+    "profile": _profile,
+}

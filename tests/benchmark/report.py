@@ -1,0 +1,109 @@
+"""The command line and the report of the benchmark."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from benchmark.measures import MEASURES
+from benchmark.steps import METHODS, MODES, SIZES, Task
+from tqdm import tqdm
+
+
+def main(description, arguments=None):
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(description)
+    options = parser.parse_args(arguments)
+    if options.memory and sys.platform == "win32":
+        parser.error("the peak memory is not measured on Windows: expected --no-memory")
+    if options.json:
+        try:
+            open(options.json, "a").close()
+        except OSError as error:
+            parser.error(f"--json: {error}")
+    tasks = [Task(m, s, mode) for m in options.methods for s in options.sizes for mode in options.modes]
+    measures = [name for name in MEASURES if getattr(options, name)]
+    report = {"about": _about(arguments), "rows": []}
+    try:
+        with tqdm(total=len(tasks) * len(measures), disable=None) as progress:
+            for name in measures:  # One after the other, since memory goes first, as long as this process is small.
+                for task in tasks:
+                    progress.set_description(f"{name}: {task}")
+                    row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
+                    report["rows"].append(row)
+                    progress.update()
+    finally:  # What has been measured is not lost if the rest fails or is interrupted.
+        print(json.dumps(report["about"], indent=2))
+        for name in measures:
+            rows = [row for row in report["rows"] if row["measure"] == name]
+            if rows:
+                print(f"\n{name}\n\n{_table(rows)}")
+        if options.json and report["rows"]:
+            with open(options.json, "w") as file:
+                json.dump(report, file, indent=1)
+    return report
+
+
+def _parser(description):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--repeats", type=_positive, default=15, help="turns, each a time of every step (default 15)")
+    parser.add_argument("--json", metavar="FILE", help="write all times and what was measured to FILE")
+    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the peak memory out")
+    parser.add_argument("--no-time", dest="time", action="store_false", help="leave the table of times out")
+    parser.add_argument("--building", action="store_true", help="also time how long the graph takes to build")
+    parser.add_argument("--lengths", action="store_true", help="also time num_samples, all full and half on average")
+    parser.add_argument("--bfloat16", action="store_true", help="also measure loupe after the rewrite to bfloat16")
+    parser.add_argument("--xla", action="store_true", help="also measure loupe compiled by XLA")
+    parser.add_argument(
+        "--ablation", action="store_true", help="also time the plain form of each fast one in its place"
+    )
+    parser.add_argument("--profile", action="store_true", help="also list the ops that take the most time in loupe")
+    return parser
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text}")
+    return value
+
+
+def _about(arguments):
+    return {
+        "command": "python tests/benchmark " + " ".join(arguments),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.platform()}, {_processor()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _table(rows):
+    """The rows as a Markdown table; lists and dicts are for the JSON alone."""
+    columns = [name for name in rows[0] if name != "measure" and not isinstance(rows[0][name], (list, dict))]
+    cells = [columns] + [[_cell(row[name]) for name in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths)) + " |" for line in cells)
+
+
+def _cell(value):
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

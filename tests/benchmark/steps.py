@@ -1,0 +1,123 @@
+"""The steps that are timed, and how they are timed in turns."""
+
+import collections
+import statistics
+import time
+
+import loupe
+import numpy as np
+import tensorflow.compat.v1 as tf
+from benchmark import reference_graph
+
+METHODS = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
+MODES = ("inference", "training", "training-input")
+# B, N, D, K and O.
+SIZES = {
+    "example": (32, 100, 1024, 64, 1024),
+    "paper": (80, 300, 1024, 256, 1024),
+    "points": (6, 4096, 1024, 64, 256),
+    "soccer": (32, 120, 512, 64, 512),
+    "small": (8, 20, 32, 8, 16),
+}
+CLUSTERS = {("NetFV", "paper"): 128, ("SoftDBoW", "paper"): 4096}
+
+# Short steps are repeated until a time is that of at least so many seconds.
+SHORTEST_TIME = 0.02
+
+
+class Task(collections.namedtuple("Task", "method size mode")):
+    @property
+    def sizes(self):
+        batch, samples, features, clusters, outputs = SIZES[self.size]
+        return batch, samples, features, CLUSTERS.get((self.method, self.size), clusters), outputs
+
+    def __str__(self):
+        return " ".join(self)
+
+
+def reference(task, x):
+    _, samples, _, clusters, outputs = task.sizes
+    return reference_graph.forward(task.method, x, samples, clusters, outputs, is_training=task.mode != "inference")
+
+
+def layer(task, x, num_samples=None):
+    _, samples, features, clusters, outputs = task.sizes
+    layer = getattr(loupe, task.method)(features, samples, clusters, outputs, is_training=task.mode != "inference")
+    return layer.forward(x, num_samples)
+
+
+GRAPHS = {"reference": reference, "loupe": layer}
+
+
+def results_of(build, task):
+    """The tensors that the task's step computes with `build`, by name, and the ops that it runs besides."""
+    batch, samples, features, _, outputs = task.sizes
+    x = constant("samples", [batch * samples, features])
+    y = build(task, x)
+    if task.mode == "inference":
+        return {"output": y}, []
+    variables = tf.trainable_variables()
+    names, sources = [v.op.name for v in variables], list(variables)
+    if task.mode == "training-input":
+        names, sources = names + ["samples"], sources + [x]
+    gradients = tf.gradients(y, sources, constant("d_output", [batch, outputs]))
+    return dict(zip(names, gradients)), tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+
+
+def constant(name, shape):
+    """Data of the step: read from a variable, because feeding takes time and constants are folded."""
+    variable = tf.get_variable(
+        name, shape, initializer=tf.random_normal_initializer(), trainable=False, use_resource=True
+    )
+    return tf.convert_to_tensor(variable)
+
+
+def step(session, tensors, updates=()):
+    """A function that runs a step and fetches nothing: a tensor would be copied out, and its op is not."""
+    return session.make_callable([tensor.op for tensor in tensors] + list(updates))
+
+
+def new_session(graph, config=None):
+    session = tf.Session(graph=graph, config=config)
+    session.run([variable.initializer for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)])
+    return session
+
+
+def layer_session(build, task, config=None):
+    """A session with the layer's step, and the step's results."""
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(1)
+        results, updates = results_of(build, task)
+        return new_session(graph, config), results, updates
+
+
+def times_in_turns(steps, repeats):
+    """Lists of the seconds that each step takes, by name."""
+    numbers = {}
+    for name, step in steps.items():
+        step()  # The first run plans and allocates.
+        step()
+        start = time.perf_counter()
+        step()
+        numbers[name] = max(1, round(SHORTEST_TIME / (time.perf_counter() - start)))
+    times = {name: [] for name in steps}
+    names = list(steps)
+    for turn in range(repeats):
+        first = turn % len(names)  # Each takes its turn after each other one.
+        for name in names[first:] + names[:first]:
+            step, number = steps[name], numbers[name]
+            start = time.perf_counter()
+            for _ in range(number):
+                step()
+            times[name].append((time.perf_counter() - start) / number)
+    return times
+
+
+def summary(times):
+    """The median with half the interquartile range, in ms."""
+    low, median, high = np.percentile(times, [25, 50, 75]) * 1000
+    return f"{median:.4g} ± {(high - low) / 2:.2g}"
+
+
+def ratio(numerator, denominator):
+    return statistics.median(numerator) / statistics.median(denominator)
