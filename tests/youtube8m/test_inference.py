@@ -285,6 +285,15 @@ def test_a_diverged_model_is_named(work, monkeypatch, capsys):
     assert f"{name}: expected finite predictions, got NaN" in error_of(work, predict, monkeypatch, capsys, [])
 
 
+@pytest.mark.parametrize(
+    "text, cause", [("{", "Expecting property name"), ("[1]", "expected settings by name, got [1]")]
+)
+def test_malformed_settings_are_named(work, monkeypatch, capsys, text, cause):
+    (work / kept.FILE).write_text(text)
+    error = error_of(work, evaluate, monkeypatch, capsys, [])
+    assert f"{os.path.join('.', kept.FILE)}: {cause}" in error
+
+
 def test_a_cut_checkpoint_is_named(work, monkeypatch, capsys):
     for file in work.glob("*.data*"):
         file.write_bytes(file.read_bytes()[:100])

@@ -245,7 +245,7 @@ def test_a_training_of_unknown_seed_is_not_taken_for_another(work, digits, capsy
     path.write_text(json.dumps(settings))
     capsys.readouterr()
     message = fails(capsys, "--steps", "2", "--seed", "1", *flags)
-    assert message == "c: expected a training with --seed 1, got one with another seed, not known"
+    assert message == "c: expected a training with --seed 1, got one whose seed is not known"
 
 
 def test_progress_bar(work, digits, capsys):

@@ -57,8 +57,8 @@ def settle_seed(settings, resumes):
     if settings.seed is None:
         settings.seed = random.randrange(2**31) if began is None else began
     elif resumes and began != settings.seed:
-        known = "another seed, not known" if began is None else f"--seed {began}"
-        raise UserError(f"{settings.checkpoint}: expected a training with --seed {settings.seed}, got one with {known}")
+        known = "whose seed is not known" if began is None else f"with --seed {began}"
+        raise UserError(f"{settings.checkpoint}: expected a training with --seed {settings.seed}, got one {known}")
 
 
 def save(settings):
@@ -80,6 +80,8 @@ def load(checkpoint):
             kept = json.load(file)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
+    if not isinstance(kept, dict):
+        raise UserError(f"{path}: expected settings by name, got {kept!r}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
 
 
