@@ -1,15 +1,20 @@
-"""The tests on each TensorFlow that is supported: python -m nox -f .ci/noxfile.py
+"""Everything that is checked, and on which TensorFlow: python -m nox -f .ci/noxfile.py
 
-Pythons are looked for on the PATH and among pyenv's. The last lines say which were not found.
+By default the tests run on every supported TensorFlow, each with a Python of its own. Pythons are looked for on the
+PATH and among pyenv's; the last lines say which were not found. `--list` names the other sessions: the long tests, the
+commands of the README, lint.
 """
 
 import glob
 import os
+import re
 import shutil
+import subprocess
+import tempfile
 
 import nox
 
-# TensorFlow by the Python that runs it.
+# TensorFlow by the Python that runs it. Everything else that needs a version has it from here.
 VERSIONS = {
     "3.7": "tensorflow==1.15.5",
     "3.9": "tensorflow==2.12.*",
@@ -17,7 +22,10 @@ VERSIONS = {
     "3.12": "tensorflow==2.18.*",
     "3.13": "tensorflow==2.21.*",
 }
+OLDEST_AND_NEWEST = [list(VERSIONS)[0], list(VERSIONS)[-1]]
+RUFF = "ruff==0.17.*"
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYENV = os.environ.get("PYENV_ROOT") or os.path.join(os.path.expanduser("~"), ".pyenv")
 # Before the PATH, where pyenv has an executable for every version that runs only for the chosen one.
 os.environ["PATH"] = os.pathsep.join(
@@ -26,16 +34,49 @@ os.environ["PATH"] = os.pathsep.join(
 
 nox.needs_version = ">=2022.1.7"
 nox.options.error_on_missing_interpreters = False
-nox.options.envdir = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, ".nox")
+nox.options.envdir = os.path.join(ROOT, ".nox")
+nox.options.sessions = ["tests", "interpreters"]
 
 
 # The module venv, because virtualenv no longer makes environments for Python 3.7.
 @nox.session(python=list(VERSIONS), venv_backend="venv")
 def tests(session):
-    """All tests, or those that the arguments after -- say."""
-    session.chdir(os.pardir)
-    session.install(VERSIONS[session.python], "-e", ".[test]")
-    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
+    """The tests, or those that the arguments after -- say, on each TensorFlow."""
+    run_pytest(session)
+
+
+@nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
+def long(session):
+    """The tests that are marked long, on the oldest and the newest TensorFlow."""
+    run_pytest(session, "-m", "long")
+
+
+@nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
+def readme(session):
+    """What the README tells users to run, in a fresh copy, on the oldest and the newest TensorFlow."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        commands = re.findall(r"^<!-- \.ci/run: \w+ -->\n```sh\n(.+)\n```$", file.read(), re.MULTILINE)
+    if not commands:
+        session.error("README.md has no command below <!-- .ci/run: NAME -->")
+    with tempfile.TemporaryDirectory() as directory:
+        copy = os.path.join(directory, "copy")
+        copy_project(copy)
+        session.chdir(copy)
+        # The command takes the TensorFlow that pip gives it.
+        constraints = os.path.join(directory, "constraints")
+        with open(constraints, "w", encoding="utf-8") as file:
+            file.write(VERSIONS[session.python] + "\n")
+        for command in commands:
+            session.run("sh", "-c", command, external=True, env={"PIP_CONSTRAINT": constraints, "PIP_QUIET": "1"})
+
+
+@nox.session(venv_backend="venv")
+def lint(session):
+    """The style, by ruff."""
+    session.chdir(ROOT)
+    session.install(RUFF)
+    session.run("ruff", "check", "--no-cache", ".")
+    session.run("ruff", "format", "--no-cache", "--check", ".")
 
 
 @nox.session(python=False)
@@ -43,6 +84,22 @@ def interpreters(session):
     """Which Pythons there are."""
     missing = [version for version in VERSIONS if not shutil.which("python" + version)]
     for version in missing:
-        session.warn(f"Python {version} was not found: the tests did not run on {VERSIONS[version]}")
+        session.warn(f"Python {version} was not found: what needs it did not run on {VERSIONS[version]}")
     if not missing:
         session.log("every Python was found")
+
+
+def run_pytest(session, *arguments):
+    session.chdir(ROOT)
+    session.install(VERSIONS[session.python], "-e", ".[test]")
+    session.run("python", "-m", "pytest", "-n", "auto", *arguments, *session.posargs)
+
+
+def copy_project(target):
+    """The project as it would be cloned, with changes that are not committed."""
+    listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
+    for name in filter(None, listed.decode("utf-8").split("\0")):
+        source, copy = os.path.join(ROOT, name), os.path.join(target, name)
+        if os.path.exists(source):
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            shutil.copy2(source, copy)

@@ -30,7 +30,8 @@ def test_commands_are_those_of_ci():
     marked = re.findall(r"^<!-- \.ci/run: (\w+) -->\n```sh\n(.+)\n```$", README, re.M)
     names = [name for name, _ in marked]
     assert names == ["example", "tests"]
-    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "for what in {}; do".format(" ".join(names)) in run
+    noxfile = (ROOT / ".ci" / "noxfile.py").read_text(encoding="utf-8")
+    assert r"^<!-- \.ci/run: \w+ -->\n```sh\n(.+)\n```$" in noxfile
+    assert "--session lint readme" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for _, command in marked:
         assert re.match(r'python -m venv \.venv && \.venv/bin/python -m pip install -e "\.\[\w+\]" && ', command)
