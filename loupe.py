@@ -37,6 +37,7 @@ __version__ = "1.0.0"
 __all__ = ["PoolingBaseModel", "NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV", "Samples", "context_gating", "project"]
 
 Array = Union[tf.Tensor, np.ndarray]
+Flag = Union[bool, tf.Tensor]
 
 
 class PoolingBaseModel:
@@ -74,7 +75,7 @@ class PoolingBaseModel:
         output_dim: Optional[int],
         gating: bool = True,
         add_batch_norm: bool = True,
-        is_training: Union[bool, tf.Tensor] = True,
+        is_training: Flag = True,
     ) -> None:
         self.feature_size = _size("feature_size", feature_size)
         self.max_samples = _size("max_samples", max_samples, or_tensor=True)
@@ -115,8 +116,6 @@ class PoolingBaseModel:
           tf.errors.InvalidArgumentError: in the run, for shapes and lengths that are known only there.
         """
         raise NotImplementedError(f"forward: expected a subclass that defines it, got {type(self).__name__}")
-
-    # The steps, in the order in which a method takes them.
 
     def samples(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> "Samples":
         """The arguments of `forward`, checked as it says, as `Samples`."""
@@ -172,7 +171,6 @@ class NetVLAD(PoolingBaseModel):
 
     where A is the mass of the cluster, ``sum_n a``, and mean that of its samples, ``sum_n a x / A``. Each ``v[:, k]``
     is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index.
-
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
@@ -194,7 +192,6 @@ class NetRVLAD(PoolingBaseModel):
 
     Each ``v[:, k]`` is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index. Without batch
     norm, the graph has a histogram summary of the cluster biases, as in 2017.
-
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
@@ -212,7 +209,6 @@ class SoftDBoW(PoolingBaseModel):
     """Soft-DBoW [1, section 3.1]: a bag of words with soft counts.
 
     With the soft assignment ``a = softmax(norm(x W))``, the counts ``A[k] = sum_n a[n, k]`` are l2-normalised. P = K.
-
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
@@ -240,7 +236,6 @@ class NetFV(PoolingBaseModel):
 
         f1 = A g1,  g1 = (mean - c) / s
         f2 = A g2,  g2 = (mean_of_squares - 2 c mean + c^2) / s^2 - 1 = mean_of_squares / s^2 - 2 c/s g1 - (c/s)^2 - 1
-
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
@@ -261,9 +256,7 @@ class NetFV(PoolingBaseModel):
         return super().output(tf.concat([f1, f2], axis=1))
 
 
-def context_gating(
-    input_layer: Array, add_batch_norm: bool = True, is_training: Union[bool, tf.Tensor] = True
-) -> tf.Tensor:
+def context_gating(input_layer: Array, add_batch_norm: bool = True, is_training: Flag = True) -> tf.Tensor:
     """Context Gating [1, section 3.2]: ``y * sigmoid(norm(y G))``, with norm a batch norm or biases.
 
     Args:
@@ -315,7 +308,7 @@ def weighted_sums(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     return tf.matmul(x, weights, transpose_a=True)
 
 
-def add_constants(v: tf.Tensor, constants: tf.Tensor, is_training: Union[bool, tf.Tensor] = True) -> tf.Tensor:
+def add_constants(v: tf.Tensor, constants: tf.Tensor, is_training: Flag = True) -> tf.Tensor:
     """``v + constants``, for v [B, D, K] and constants [1, D, K].
 
     As biases, whose gradient sums over the lists two to three times as fast as that of +.
@@ -331,9 +324,8 @@ def l2_normalized(v: tf.Tensor, mass: Union[float, tf.Tensor] = 1.0, each_cluste
 
     By one scale for each cluster, from the clusters' sums of squares: v [B, D, K] is passed over twice, not six times.
     """
-    # Not tf.square, whose gradient takes a pass more.
-    squares = tf.reduce_sum(v * v, axis=1, keepdims=True)  # [B, 1, K]
-    squares = tf.minimum(squares, tf.float32.max)  # Because inf * 0 in the gradient is NaN.
+    # Not tf.square, whose gradient takes a pass more; and not infinite, because inf * 0 in the gradient is NaN.
+    squares = tf.minimum(tf.reduce_sum(v * v, axis=1, keepdims=True), tf.float32.max)  # [B, 1, K]
     scale = mass
     if each_cluster:
         scale *= tf.rsqrt(tf.maximum(squares * (scale * scale), 1e-12))
@@ -493,13 +485,10 @@ def _float32(method, name, value):
 def _lists(x, max_samples, feature_size):
     """x as [B, N, D], or an error that says what does not fit."""
     rank = x.shape.ndims
-    if rank is None or rank < 2:
+    if rank is None or rank < 2 or tf.dimension_value(x.shape[-1]) != feature_size:
         raise ValueError(
-            f"reshaped_input: expected rows [B * N, D], lists [B, N, D] or maps [B, H, W, D], got shape {x.shape}"
-        )
-    if tf.dimension_value(x.shape[-1]) != feature_size:
-        raise ValueError(
-            f"reshaped_input: expected a last dimension of feature_size = {feature_size}, got shape {x.shape}"
+            "reshaped_input: expected rows [B * N, D], lists [B, N, D] or maps [B, H, W, D] with "
+            f"D = feature_size = {feature_size}, got shape {x.shape}"
         )
     counted = slice(0, 1) if rank == 2 else slice(1, -1)
     expected = "a number of rows that is a multiple of" if rank == 2 else "as many samples in each list as"
@@ -526,14 +515,12 @@ def _lengths(num_samples, lists, size):
     lengths = tf.get_static_value(num_samples)
     if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
         raise ValueError(f"num_samples: expected lengths from 0 to max_samples = {size}, got {lengths}")
-    in_range = tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64))
-    shown = tf.saturate_cast(num_samples, tf.int32)
-    message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), ", got", shown]
-    num_samples = _checked_in_run(num_samples, tf.reduce_all(in_range), message)
-    batch = tf.shape(lists)[0]
+    in_range = tf.reduce_all(tf.logical_and(num_samples >= 0, num_samples <= tf.cast(size, tf.int64)))
+    batch, shown = tf.shape(lists)[0], tf.saturate_cast(num_samples, tf.int32)
     is_one_each = tf.logical_and(tf.equal(tf.rank(num_samples), 1), tf.equal(tf.size(num_samples), batch))
-    message = ["num_samples: expected a length for each list, shape [B] =", batch, ", got", tf.shape(num_samples)]
-    num_samples = _checked_in_run(num_samples, is_one_each, message)
+    message = ["num_samples: expected lengths from 0 to max_samples =", tf.cast(size, tf.int32), "in shape [B]", batch]
+    message += [", got", shown, "in shape", tf.shape(num_samples)]
+    num_samples = _checked_in_run(num_samples, tf.logical_and(in_range, is_one_each), message)
     num_samples.set_shape([None])
     return num_samples
 
