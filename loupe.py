@@ -86,11 +86,10 @@ class PoolingBaseModel:
         self.is_training = _flag("is_training", is_training, or_tensor=True)
 
     def __deepcopy__(self, memo: dict) -> "PoolingBaseModel":
-        clone = copy.copy(self)
-        memo[id(self)] = clone
-        for name, value in vars(self).items():
-            # A tensor belongs to its graph, and the copy goes on using it.
-            setattr(clone, name, value if tf.is_tensor(value) else copy.deepcopy(value, memo))
+        # A tensor belongs to its graph, and the copy goes on using it.
+        memo.update((id(value), value) for value in vars(self).values() if tf.is_tensor(value))
+        memo[id(self)] = clone = copy.copy(self)
+        vars(clone).update(copy.deepcopy(vars(self), memo))
         return clone
 
     def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
@@ -184,11 +183,7 @@ class NetVLAD(PoolingBaseModel):
 
 
 class NetRVLAD(PoolingBaseModel):
-    """NetRVLAD [1, section 3.1]: NetVLAD without the centres.
-
-    With the soft assignment ``a = softmax(norm(x W))``::
-
-        v[d, k] = sum_n a[n, k] x[n, d]
+    """NetRVLAD [1, section 3.1]: NetVLAD without the centres, so that ``v[d, k] = sum_n a[n, k] x[n, d]``.
 
     Each ``v[:, k]`` is l2-normalised, then the whole of v, flattened to P = D * K with d the slow index. Without batch
     norm, the graph has a histogram summary of the cluster biases, as in 2017.
@@ -206,9 +201,7 @@ class NetRVLAD(PoolingBaseModel):
 
 
 class SoftDBoW(PoolingBaseModel):
-    """Soft-DBoW [1, section 3.1]: a bag of words with soft counts.
-
-    With the soft assignment ``a = softmax(norm(x W))``, the counts ``A[k] = sum_n a[n, k]`` are l2-normalised. P = K.
+    """Soft-DBoW [1, section 3.1]: a bag of words with soft counts, ``A[k] = sum_n a[n, k]``, l2-normalised. P = K.
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
@@ -257,14 +250,11 @@ class NetFV(PoolingBaseModel):
 
 
 def context_gating(input_layer: Array, add_batch_norm: bool = True, is_training: Flag = True) -> tf.Tensor:
-    """Context Gating [1, section 3.2]: ``y * sigmoid(norm(y G))``, with norm a batch norm or biases.
+    """Context Gating [1, section 3.2]: ``y * sigmoid(norm(y G))``, with norm a batch norm or biases. float32 [B, M]
 
     Args:
       input_layer: y, a float32 tensor or array ``[B, M]`` of any width M.
       add_batch_norm, is_training: as for `PoolingBaseModel`. Default True.
-
-    Returns:
-      A float32 tensor ``[B, M]``.
 
     Raises:
       RuntimeError: in eager mode, and in a ``tf.function``.
@@ -535,11 +525,8 @@ def _checked_in_run(value, condition, message):
 
 
 def _mend_tf_slim():
-    """Gives tf-slim 1.1.0 back what newer TensorFlows have moved, so that slim.batch_norm works.
-
-    Its helpers look for two names in TensorFlow's modules, and get copies of these that have them. TensorFlow's own
-    modules stay as they are.
-    """
+    """Mends slim.batch_norm of tf-slim 1.1.0, whose helpers miss two names in the modules of newer TensorFlows: they
+    get copies of those modules that have the names, and TensorFlow's own stay as they are."""
     from tf_slim.layers import utils
 
     for module, name, value in [("ops", "Tensor", tf.Tensor), ("control_flow_ops", "cond", tf.cond)]:
