@@ -1,6 +1,6 @@
 """Every call, whatever its arguments, ends in a right answer or in one of the errors that `forward` documents.
 
-100 cases by default; 2,000 by ``pytest -m long``.
+60 cases by default; 2,000 by ``pytest -m long``.
 """
 
 import numpy as np
@@ -164,7 +164,7 @@ def check(case):
 fuzzing = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(fuzzing, max_examples=100)
+@settings(fuzzing, max_examples=60)
 @given(cases())
 def test_any_call(case):
     check(case)

@@ -7,13 +7,8 @@ import tensorflow.compat.v1 as tf
 from support.child import TESTS, run
 
 PROGRAM = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-FILES = [
-    "test_contract.py",
-    "test_goldens.py",
-    "test_calling_forms.py",
-    "test_scopes.py",
-    "test_v1_behavior.py::test_option",
-]
+QUICK = ["test_contract.py", "test_goldens.py", "test_v1_behavior.py::test_option"]
+OTHERS = ["test_calling_forms.py", "test_scopes.py", "test_lengths.py"]
 
 
 def test_option(request):
@@ -24,6 +19,7 @@ def test_option(request):
 
 
 @pytest.mark.skipif(tf.__version__.startswith("1."), reason="TensorFlow 1 has no other behavior")
-def test_core_tests_with_v1_behavior():
-    files = [os.path.join(TESTS, "conformance", file) for file in FILES]
-    run(PROGRAM, "--v1-behavior", "-q", "--tb=short", "-p", "no:cacheprovider", *files)
+@pytest.mark.parametrize("files", [QUICK, pytest.param(OTHERS, marks=pytest.mark.long)], ids=["quick", "others"])
+def test_core_tests_with_v1_behavior(files):
+    paths = [os.path.join(TESTS, "conformance", file) for file in files]
+    run(PROGRAM, "--v1-behavior", "-q", "--tb=short", "-p", "no:cacheprovider", *paths)
