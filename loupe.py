@@ -18,8 +18,8 @@ References:
       CVPR 2016.
   [3] Perronnin, Dance: Fisher kernels on visual vocabularies for image categorization. CVPR 2007.
 
-In the formulas and the comments B is the number of lists, N = max_samples, D = feature_size, K = cluster_size,
-O = output_dim, P the width of a descriptor; a comment ``# [B, N, K]`` tells the shape of what stands before it.
+In formulas and comments B is the number of lists, N = max_samples, D = feature_size, K = cluster_size, O = output_dim,
+P the width of a descriptor; ``# [B, N, K]`` is the shape of what stands before it.
 """
 
 import collections
@@ -44,8 +44,7 @@ class PoolingBaseModel:
     """What the pooling methods share: the steps from samples to soft assignment, projection and Context Gating.
 
     A method of your own is a subclass whose ``forward`` is its formula, written with these steps. The four methods take
-    them from this class, so that no attribute or method of a subclass, whatever its name, changes what they compute;
-    only an overridden `context_gating` is used, as in 2017.
+    them from this class, so that no name in a subclass breaks them; a `context_gating` of its own alone is used.
 
     Args:
       feature_size: D, the width of a sample, a positive integer.
@@ -131,18 +130,22 @@ class PoolingBaseModel:
         """A variable [D, K] of N(mean, 1/sqrt(D)); by default W, the weights of the soft assignment."""
         return _variable(name, [self.feature_size, self.cluster_size], 1 / math.sqrt(self.feature_size), mean)
 
-    def soft_assignment(self, samples: "Samples", weights: Optional[tf.Tensor] = None) -> tf.Tensor:
-        """a = softmax(norm(x W)) over the clusters, zero for padding. W is by default `cluster_weights()`. [B, N, K]"""
+    def soft_assignment(self, samples: "Samples", weights: Optional[Array] = None, summary: bool = False) -> tf.Tensor:
+        """a = softmax(norm(x W)) over the clusters, zero for padding. [B, N, K]
+
+        W is by default `cluster_weights()`. With `summary`, biases, where norm has them, get a histogram summary.
+        """
         weights = PoolingBaseModel.cluster_weights(self) if weights is None else weights
         # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
         activation, stddev = tf.matmul(samples.rows, weights), 1 / math.sqrt(self.feature_size)  # [T, K]
-        normed = _normed(activation, "cluster", stddev, self.add_batch_norm, self.is_training)
+        normed = _normed(activation, "cluster", stddev, self.add_batch_norm, self.is_training, summary)
         return samples.scattered(tf.nn.softmax(normed))
 
     def centers(self) -> tf.Tensor:
         """c, the centres of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
-        shape = [1, self.feature_size, self.cluster_size]
-        return _variable("cluster_weights2", shape, 1 / math.sqrt(self.feature_size))
+        return _variable(
+            "cluster_weights2", [1, self.feature_size, self.cluster_size], 1 / math.sqrt(self.feature_size)
+        )
 
     def projection(self, descriptor: tf.Tensor) -> tf.Tensor:
         """The descriptor [B, P] times hidden1_weights of N(0, 1/sqrt(K)); as it is if ``output_dim`` is None. [B, O]"""
@@ -192,16 +195,14 @@ class NetRVLAD(PoolingBaseModel):
 
     def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
         samples = super().samples(reshaped_input, num_samples)
-        a = super().soft_assignment(samples)  # [B, N, K]
-        if not self.add_batch_norm:
-            with tf.variable_scope(tf.get_variable_scope(), reuse=True, auxiliary_name_scope=False):
-                tf.summary.histogram("cluster_biases", tf.get_variable("cluster_biases", [self.cluster_size]))
+        a = super().soft_assignment(samples, summary=True)  # [B, N, K]
         v = weighted_sums(a, samples.lists)  # [B, D, K]
         return super().output(l2_normalized(v, each_cluster=True))
 
 
 class SoftDBoW(PoolingBaseModel):
     """Soft-DBoW [1, section 3.1]: a bag of words with soft counts, ``A[k] = sum_n a[n, k]``, l2-normalised. P = K.
+
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 
@@ -332,8 +333,8 @@ def project(v: Array, weights: Array) -> tf.Tensor:
     """
     v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
     graph = tf.get_default_graph()
-    is_fast = (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION and not graph.building_function
-    with graph.gradient_override_map({"MatMul": "LoupeProjection"} if is_fast else {}):
+    is_large = weights.dtype.is_floating and (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION
+    with graph.gradient_override_map({"MatMul": "LoupeProjection"} if is_large and not graph.building_function else {}):
         return tf.matmul(v, weights)
 
 
@@ -374,18 +375,23 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples places")
 
     def scattered(self, rows: tf.Tensor) -> tf.Tensor:
         """Rows [T, W], such as activations, at their samples' places in lists, with zeros for padding. [B, N, W]"""
-        size, width = tf.dimension_value(self.lists.shape[1]), tf.dimension_value(rows.shape[1])
-        size = tf.shape(self.lists)[1] if size is None else size
+        size, width = (
+            tf.dimension_value(self.lists.shape[1]) or tf.shape(self.lists)[1],
+            tf.dimension_value(rows.shape[1]),
+        )
         if self.places is not None:
             shape = tf.stack([tf.shape(self.lists)[0], size, width])
             rows = tf.scatter_nd(self.places, rows, tf.cast(shape, tf.int64))
         return tf.reshape(rows, [-1, size, width])
 
 
-def _normed(x, name, stddev, add_batch_norm, is_training):
+def _normed(x, name, stddev, add_batch_norm, is_training, summary=False):
     """norm(x) [R, C]: batch norm, or biases of N(0, stddev)."""
     if not add_batch_norm:
-        return tf.nn.bias_add(x, _variable(name + "_biases", [tf.dimension_value(x.shape[1])], stddev))
+        biases = _variable(name + "_biases", [tf.dimension_value(x.shape[1])], stddev)
+        if summary:
+            tf.summary.histogram(name + "_biases", biases)
+        return tf.nn.bias_add(x, biases)
     padded = x
     if is_training is not False and not tf.dimension_value(x.shape[0]):
         # The statistics of no rows at all are NaN, and so would be the moving averages for ever: take one zero.
@@ -399,30 +405,27 @@ def _variable(name, shape, stddev, mean=0.0):
     initializer = tf.random_normal_initializer(mean, stddev)
     try:
         variable = tf.get_variable(name, shape, tf.float32, initializer)
-    except AttributeError as error:
-        # A tf.function that is traced again has the variable already, and tf.get_variable wants to say where from.
-        raise _no_graph("forward", "a tf.function") from error
-    except ValueError as error:
+    except (AttributeError, ValueError) as error:
+        # In a tf.function that is traced again, tf.get_variable fails to say where the variable that is there is from.
+        if "Tensor.op" in str(error):
+            raise _no_graph("the layer", "a tf.function") from error
         if "already exists" not in str(error):
             raise
+        name = f"{tf.get_variable_scope().name}/{name}".lstrip("/")
         raise ValueError(
             f"{name}: expected a variable scope without this variable, got one where it already exists. Build each "
             "layer under a tf.variable_scope of its own, or, to share the variables, under reuse=tf.AUTO_REUSE."
         ) from error
     if type(variable).__name__ == "UnliftedInitializerVariable":  # What a tf.function makes.
-        raise _no_graph("forward", "a tf.function")
+        raise _no_graph("the layer", "a tf.function")
     # Read at once, because partitioned variables lack the shape and the operators of tensors.
     return tf.convert_to_tensor(variable)
-
-
-# Checks of what is given.
 
 
 def _size(name, value, or_tensor=False):
     """The value of the constructor's argument `name` as a positive int, or, where that will do, a tensor."""
     expected = "a positive integer" + (" or a scalar integer tensor" if or_tensor else "")
-    if isinstance(value, tf.Dimension):
-        value = value.value
+    value = value.value if isinstance(value, tf.Dimension) else value
     if or_tensor and tf.is_tensor(value):
         if not value.dtype.is_integer or value.shape.ndims not in (0, None):
             raise TypeError(f"{name}: expected {expected}, got {value}")

@@ -165,7 +165,7 @@ def test_no_layer_does_without_them(name, method, mode):
 
 @each_method
 @each_mode
-def test_the_graph_is_not_larger_than_the_reference(method, mode, monkeypatch):
+def test_the_graph_is_not_larger_than_the_reference(method, mode):
     """The number of ops is what the time to build a graph goes by."""
     sizes = {}
     for name, build in steps.GRAPHS.items():

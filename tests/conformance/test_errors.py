@@ -153,17 +153,18 @@ def test_plain_functions(method):
     with context.eager_mode():
         for call in (layer.forward, lambda x: layer.context_gating(x[:, 0])):
             function = tf2.function(call)
-            with pytest.raises(
-                RuntimeError, match="expected a TensorFlow 1 graph, got a tf.function. Call tf.compat.v1"
-            ):
+            with pytest.raises(RuntimeError, match="the layer: expected a TensorFlow 1 graph, got a tf.function. Call"):
                 function(tf.zeros([BATCH, SAMPLES, FEATURES]))
 
 
 @each_method
 def test_two_layers_in_one_scope(method):
     layer = LAYER._replace(method=method).layer()
-    layer.forward(placeholder(None, FEATURES))
-    with raises(ValueError, "cluster_weights", "a variable scope without this variable", "Build each layer under"):
+    with tf.variable_scope("video/rgb"):
+        layer.forward(placeholder(None, FEATURES))
+    with tf.variable_scope("video/rgb"), raises(
+        ValueError, "video/rgb/cluster_weights", "a variable scope without this variable", "Build each layer under"
+    ):
         layer.forward(placeholder(None, FEATURES))
 
 

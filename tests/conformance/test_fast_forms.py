@@ -29,7 +29,7 @@ SUMS = [BATCH, FEATURES, CLUSTERS]
 CALLS = {
     "mass_and_means": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES], [BATCH, SAMPLES, FEATURES])],
     "weighted_sums": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES])],
-    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS]), (SUMS, [1, FEATURES, CLUSTERS], False)],
+    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS])],
     "l2_normalized": [(SUMS,), (SUMS, [BATCH, 1, CLUSTERS]), (SUMS, [BATCH, 1, CLUSTERS], True)],
     "project": [([BATCH, FEATURES], [FEATURES, OUTPUTS])],
 }
@@ -75,6 +75,18 @@ def test_layer(configuration, has_lengths, session, rng):
     for got, expected in zip(*session.run(results)):
         # Some gradients are sums that cancel.
         assert np.abs(got - expected).max() <= 2e-5 * max(np.abs(expected).max(), 1e-2)
+
+
+@fast_at_every_size
+def test_products_of_complex_numbers_keep_their_gradient(session, rng):
+    v, weights, cotangent = (
+        tf.constant(np.complex64(rng.standard_normal(shape) + 1j * rng.standard_normal(shape)))
+        for shape in ([3, 4], [4, 2], [3, 2])
+    )
+    products = [form(v, weights) for form in (loupe.project, tf.matmul)]
+    got, expected = session.run([tf.gradients(y, [v, weights], cotangent) for y in products])
+    for pair in zip(got, expected):
+        np.testing.assert_allclose(*pair, 1e-5, 1e-5)
 
 
 def registered_gradients(graph):

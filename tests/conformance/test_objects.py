@@ -98,7 +98,9 @@ def test_names_of_a_subclass_break_no_step(method, add_batch_norm, session, rng,
     names = {name for name in dir(loupe.PoolingBaseModel) if not name.startswith("__")}
     names -= {"forward", "context_gating"}
     assert {"samples", "soft_assignment", "centers", "projection", "output"} <= names
-    names |= {"_output", "_norm", "_lists", "_samples", "_centers", "_biases", "_plus"}
+    # And the private steps of an earlier version.
+    names |= {"_output", "_norm", "_lists", "_samples", "_centers", "_biases", "_plus", "_cluster_weights", "_is_real"}
+    names |= {"_l2_normalized", "_mass_and_shares", "_scattered", "_soft_assignment", "_weighted_sums"}
     with_methods = type("WithMethods", (getattr(loupe, method),), {name: lambda self: None for name in names})
     with_attributes = configuration.layer()
     for name in names:
@@ -115,6 +117,22 @@ def test_names_of_a_subclass_break_no_step(method, add_batch_norm, session, rng,
     first, *others = session.run(outputs)
     for other in others:
         np.testing.assert_array_equal(other, first)
+
+
+@each_method
+def test_context_gating_of_a_subclass(method, session, rng, lists):
+    class Subclass(getattr(loupe, method)):
+        def context_gating(self, input_layer):
+            return 3 * input_layer
+
+    outputs = []
+    for cls, gating in ((Subclass, True), (getattr(loupe, method), False)):
+        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+            outputs.append(cls(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, gating=gating).forward(lists))
+    assert not [variable for variable in tf.global_variables() if "gating" in variable.op.name]
+    randomize(session, rng)
+    gated, plain = session.run(outputs)
+    np.testing.assert_array_equal(gated, 3 * plain)
 
 
 def test_a_method_of_steps(session, rng, lists):

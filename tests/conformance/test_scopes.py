@@ -182,3 +182,24 @@ def test_arg_scope_epsilon_without_scale(session, rng, lists):
     assert "cluster_bn/gamma" in names(tf.trainable_variables())
     expected = pool(TRAINING, lists, randomize(session, rng))[0]
     assert np.abs(session.run(y) - expected).max() > 1e-3
+
+
+@each_configuration
+def test_getters_are_asked_for_each_variable_once(configuration, lists):
+    asked = []
+
+    def custom(getter, name, *args, **kwargs):
+        asked.append(name)
+        return getter(name, *args, **kwargs)
+
+    with tf.variable_scope("", custom_getter=custom):
+        configuration.layer().forward(lists)
+    assert asked == names(tf.global_variables())
+
+
+def test_errors_of_getters_are_theirs(lists):
+    def custom(getter, name, *args, **kwargs):
+        raise AttributeError("of the getter")
+
+    with tf.variable_scope("", custom_getter=custom), pytest.raises(AttributeError, match="of the getter"):
+        TRAINING.layer().forward(lists)

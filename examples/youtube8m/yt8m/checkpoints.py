@@ -50,8 +50,17 @@ def following(path, timeout=None):
 
 
 def step_of(checkpoint):
-    """How many steps the model of a checkpoint has been trained, an int; 0 if it is None."""
-    return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
+    """How many steps the model of a checkpoint has been trained, an int; 0 if it is None.
+
+    Raises:
+      UserError: if the checkpoint cannot be read, or does not say.
+    """
+    try:
+        return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
+    except (tf.errors.OpError, ValueError) as error:  # ValueError in TensorFlow 1
+        raise UserError(
+            f"{checkpoint}: expected the checkpoint of a training, got one without its step: {error}"
+        ) from error
 
 
 def compare(checkpoint, variables, settings):
