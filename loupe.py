@@ -136,7 +136,7 @@ class PoolingBaseModel:
         W is by default `cluster_weights()`. With `summary`, biases, where norm has them, get a histogram summary.
         """
         weights = PoolingBaseModel.cluster_weights(self) if weights is None else weights
-        # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of the real samples.
+        # Rows, because slim's batch norm of lists needs Keras, and the statistics are those of real samples.
         activation, stddev = tf.matmul(samples.rows, weights), 1 / math.sqrt(self.feature_size)  # [T, K]
         normed = _normed(activation, "cluster", stddev, self.add_batch_norm, self.is_training, summary)
         return samples.scattered(tf.nn.softmax(normed))
@@ -375,10 +375,8 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples places")
 
     def scattered(self, rows: tf.Tensor) -> tf.Tensor:
         """Rows [T, W], such as activations, at their samples' places in lists, with zeros for padding. [B, N, W]"""
-        size, width = (
-            tf.dimension_value(self.lists.shape[1]) or tf.shape(self.lists)[1],
-            tf.dimension_value(rows.shape[1]),
-        )
+        width, size = tf.dimension_value(rows.shape[1]), tf.dimension_value(self.lists.shape[1])
+        size = size or tf.shape(self.lists)[1]
         if self.places is not None:
             shape = tf.stack([tf.shape(self.lists)[0], size, width])
             rows = tf.scatter_nd(self.places, rows, tf.cast(shape, tf.int64))
@@ -402,9 +400,8 @@ def _normed(x, name, stddev, add_batch_norm, is_training, summary=False):
 
 
 def _variable(name, shape, stddev, mean=0.0):
-    initializer = tf.random_normal_initializer(mean, stddev)
     try:
-        variable = tf.get_variable(name, shape, tf.float32, initializer)
+        variable = tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(mean, stddev))
     except (AttributeError, ValueError) as error:
         # In a tf.function that is traced again, tf.get_variable fails to say where the variable that is there is from.
         if "Tensor.op" in str(error):
