@@ -80,17 +80,23 @@ def cluster():
     return None
 
 
-def test_partitioned_over_parameter_servers(cluster, rng, tmp_path):
-    """Trained there, saved, and restored unpartitioned. All configurations at once, because connecting is slow."""
+FULL = [c for c in CONFIGURATIONS if c.add_batch_norm and c.gating and c.is_training]
+
+
+@pytest.mark.parametrize(
+    "configurations", [FULL, pytest.param(CONFIGURATIONS, marks=pytest.mark.long)], ids=["full", "all"]
+)
+def test_partitioned_over_parameter_servers(configurations, cluster, rng, tmp_path):
+    """Trained there, saved, and restored unpartitioned. All at once, because connecting is slow."""
     lists = random_lists(rng)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     device = tf.train.replica_device_setter(2, worker_device="/job:worker/task:0")
     with tf.device(device), tf.variable_scope(tf.get_variable_scope(), partitioner=tf.fixed_size_partitioner(2)):
-        graphs = build_all(CONFIGURATIONS)
+        graphs = build_all(configurations)
     losses = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
     parts = [variable for variable in tf.trainable_variables() if "/part_" in variable.op.name]
     assert {variable.device for variable in parts} == {"/job:ps/task:0", "/job:ps/task:1"}
-    for configuration in CONFIGURATIONS:
+    for configuration in configurations:
         names = {v.op.name for v in parts if v.op.name.startswith(str(configuration) + "/")}
         assert {str(configuration) + "/cluster_weights/part_{}".format(i) for i in range(2)} <= names
         assert {str(configuration) + "/hidden1_weights/part_{}".format(i) for i in range(2)} <= names
@@ -108,7 +114,7 @@ def test_partitioned_over_parameter_servers(cluster, rng, tmp_path):
         expected = session.run({name: graph.y for name, graph in graphs.items()}, feed)
         path = saver.save(session, str(tmp_path / "model.ckpt"))
     with tf.Graph().as_default(), tf.Session() as session:
-        graphs = build_all(CONFIGURATIONS)
+        graphs = build_all(configurations)
         assert not any("/part_" in variable.op.name for variable in tf.global_variables())
         tf.train.Saver().restore(session, path)
         came = session.run({name: graph.y for name, graph in graphs.items()}, next(iter(graphs.values())).feed(lists))
