@@ -7,8 +7,8 @@ import tensorflow.compat.v1 as tf
 from support.child import TESTS, run
 
 PROGRAM = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-QUICK = ["test_contract.py", "test_goldens.py", "test_v1_behavior.py::test_option"]
-OTHERS = ["test_calling_forms.py", "test_scopes.py", "test_lengths.py"]
+QUICK = ["test_contract.py", "test_v1_behavior.py::test_option"]
+OTHERS = ["test_goldens.py", "test_calling_forms.py", "test_scopes.py", "test_lengths.py"]
 
 
 def test_option(request):
