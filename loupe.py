@@ -143,9 +143,8 @@ class PoolingBaseModel:
 
     def centers(self) -> tf.Tensor:
         """c, the centres of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
-        return _variable(
-            "cluster_weights2", [1, self.feature_size, self.cluster_size], 1 / math.sqrt(self.feature_size)
-        )
+        shape = [1, self.feature_size, self.cluster_size]
+        return _variable("cluster_weights2", shape, 1 / math.sqrt(self.feature_size))
 
     def projection(self, descriptor: tf.Tensor) -> tf.Tensor:
         """The descriptor [B, P] times hidden1_weights of N(0, 1/sqrt(K)); as it is if ``output_dim`` is None. [B, O]"""
@@ -230,6 +229,7 @@ class NetFV(PoolingBaseModel):
 
         f1 = A g1,  g1 = (mean - c) / s
         f2 = A g2,  g2 = (mean_of_squares - 2 c mean + c^2) / s^2 - 1 = mean_of_squares / s^2 - 2 c/s g1 - (c/s)^2 - 1
+
     Arguments, input, output and errors are those of `PoolingBaseModel`.
     """
 

@@ -9,6 +9,7 @@ import loupe
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from support.pooling_graph import random_lists
 
 
 def pytest_addoption(parser):
@@ -61,6 +62,11 @@ def fast_at_every_size(monkeypatch):
 @pytest.fixture
 def rng():
     return np.random.RandomState(1)
+
+
+@pytest.fixture
+def lists(rng):
+    return random_lists(rng)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -19,6 +19,7 @@ from benchmark.steps import (
     step,
     summary,
     times_in_turns,
+    times_of_layers,
 )
 from support.plain_forms import PLAIN_FORMS, in_place_of
 
@@ -116,15 +117,8 @@ def _lengths(task, options):
 
     builds = {"plain": layer}
     builds.update((name, with_lengths(values)) for name, values in lengths.items())
-    steps, sessions = {}, []
-    for name, build in builds.items():
-        session, results, updates = layer_session(build, task)
-        sessions.append(session)
-        steps[name] = step(session, results.values(), updates)
-    times = times_in_turns(steps, options.repeats)
-    for session in sessions:
-        session.close()
-    columns = {name + " ms": summary(times[name]) for name in steps}
+    times = times_of_layers(builds, task, options.repeats)
+    columns = {name + " ms": summary(times[name]) for name in builds}
     columns.update((name + " / plain", ratio(times[name], times["plain"])) for name in lengths)
     return dict(columns, times=times)
 
@@ -202,20 +196,19 @@ def _profile(task, options):
 
 def _ablation(task, options):
     """Loupe with the plain form of each of its fast ones in its place, and of all of them."""
-    swaps = collections.OrderedDict([("loupe", ())])
-    swaps.update((name, (name,)) for name in PLAIN_FORMS)
-    swaps["all plain"] = tuple(PLAIN_FORMS)
-    steps, sessions = {}, []
-    for name, swapped in swaps.items():
-        with in_place_of(*swapped):
-            session, results, updates = layer_session(layer, task)
-        sessions.append(session)
-        steps[name] = step(session, results.values(), updates)
-    times = times_in_turns(steps, options.repeats)
-    for session in sessions:
-        session.close()
+
+    def swapped(*names):
+        def build(task, x):
+            with in_place_of(*names):
+                return layer(task, x)
+
+        return build
+
+    swaps = {name: swapped(name) for name in PLAIN_FORMS}
+    swaps["all plain"] = swapped(*PLAIN_FORMS)
+    times = times_of_layers(dict(swaps, loupe=layer), task, options.repeats)
     columns = {"loupe ms": summary(times["loupe"])}
-    columns.update((name + " / loupe", ratio(times[name], times["loupe"])) for name in swaps if name != "loupe")
+    columns.update((name + " / loupe", ratio(times[name], times["loupe"])) for name in swaps)
     return dict(columns, times=times)
 
 

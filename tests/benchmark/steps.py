@@ -91,6 +91,19 @@ def layer_session(build, task, config=None):
         return new_session(graph, config), results, updates
 
 
+def times_of_layers(builds, task, repeats):
+    """Lists of the seconds that the task's step takes with each of the builds, by name."""
+    steps, sessions = {}, []
+    for name, build in builds.items():
+        session, results, updates = layer_session(build, task)
+        sessions.append(session)
+        steps[name] = step(session, results.values(), updates)
+    times = times_in_turns(steps, repeats)
+    for session in sessions:
+        session.close()
+    return times
+
+
 def times_in_turns(steps, repeats):
     """Lists of the seconds that each step takes, by name."""
     numbers = {}

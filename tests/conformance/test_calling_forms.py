@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import assign, random_values, randomize, relative_error
-from support.configurations import BATCH, FEATURES, OUTPUTS, SAMPLES, Configuration, each_method
+from support.configurations import BATCH, FEATURES, OUTPUTS, SAMPLES, TRAINING, Configuration, each_method
 from support.numpy_pooling import pool
-
-TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
 
 # The same samples in each form, by its shape.
 FORMS = {
@@ -18,11 +16,6 @@ FORMS = {
     "volumes": (BATCH, 1, 1, SAMPLES, FEATURES),
 }
 each_form = pytest.mark.parametrize("form", FORMS)
-
-
-@pytest.fixture
-def lists(rng):
-    return rng.standard_normal([BATCH, SAMPLES, FEATURES]).astype(np.float32)
 
 
 def check(configuration, session, rng, y, lists, feed=None):

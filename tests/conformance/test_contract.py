@@ -2,15 +2,12 @@
 
 from support import golden
 import tensorflow.compat.v1 as tf
+from support.comparison import names
 from support.configurations import FEATURES, each_configuration_of_2017
 
 
 def build(configuration):
     return configuration.layer().forward(tf.placeholder(tf.float32, [None, FEATURES]))
-
-
-def names(variables):
-    return [variable.op.name for variable in variables]
 
 
 @each_configuration_of_2017

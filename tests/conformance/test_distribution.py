@@ -5,15 +5,11 @@ import socket
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from support.comparison import assign, random_values, relative_error
+from support.comparison import assign, by_name, random_values, relative_error
 from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS, each_configuration
 from support.pooling_graph import build_all, random_lists
 
 RATE = 0.1
-
-
-def by_name(variables):
-    return {variable.op.name: variable for variable in variables}
 
 
 @each_configuration

@@ -10,13 +10,21 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import randomize
-from support.configurations import BATCH, CLUSTERS, FEATURES, METHODS, OUTPUTS, SAMPLES, Configuration, each_method
+from support.configurations import (
+    BATCH,
+    CLUSTERS,
+    FEATURES,
+    METHODS,
+    OUTPUTS,
+    SAMPLES,
+    TRAINING,
+    Configuration,
+    batch_norm_or_biases,
+    each_method,
+)
 from support.numpy_pooling import pool
 
 ARGUMENTS = ["feature_size", "max_samples", "cluster_size", "output_dim", "gating", "add_batch_norm", "is_training"]
-TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
-
-batch_norm_or_biases = pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
 each_class = pytest.mark.parametrize("method", ("PoolingBaseModel",) + METHODS)
 
 
@@ -34,11 +42,6 @@ class MeanPooling(loupe.PoolingBaseModel):
     def forward(self, reshaped_input):
         mean = tf.reduce_mean(tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size]), axis=1)
         return self.context_gating(mean)
-
-
-@pytest.fixture
-def lists(rng):
-    return rng.standard_normal([BATCH, SAMPLES, FEATURES]).astype(np.float32)
 
 
 def test_public_names():

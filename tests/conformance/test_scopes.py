@@ -4,22 +4,15 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tf_slim as slim
-from support.comparison import randomize
-from support.configurations import BATCH, FEATURES, SAMPLES, Configuration, each_configuration, each_method
+from support.comparison import names, randomize
+from support.configurations import (
+    TRAINING,
+    Configuration,
+    batch_norm_or_biases,
+    each_configuration,
+    each_method,
+)
 from support.numpy_pooling import pool
-
-TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
-
-batch_norm_or_biases = pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
-
-
-@pytest.fixture
-def lists(rng):
-    return rng.standard_normal([BATCH, SAMPLES, FEATURES]).astype(np.float32)
-
-
-def names(variables):
-    return [variable.op.name for variable in variables]
 
 
 @batch_norm_or_biases

@@ -4,6 +4,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 
+def names(variables):
+    return [variable.op.name for variable in variables]
+
+
 def by_name(variables):
     """The variables, a dict by name, which a session runs to one of their values."""
     return {variable.op.name: variable for variable in variables}

@@ -36,10 +36,14 @@ class Configuration(collections.namedtuple("Configuration", "method add_batch_no
 
 CONFIGURATIONS = [Configuration(*choice) for choice in itertools.product(METHODS, *[(True, False)] * 3)]
 
+# What a test takes that needs only one, with all its parts.
+TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
+
 each_configuration = pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=str)
 each_inference_configuration = pytest.mark.parametrize(
     "configuration", [c for c in CONFIGURATIONS if not c.is_training], ids=str
 )
+batch_norm_or_biases = pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
 each_method = pytest.mark.parametrize("method", METHODS)
 
 # Those that can be held against the goldens.
