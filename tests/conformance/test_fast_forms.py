@@ -11,15 +11,15 @@ from support.comparison import randomize
 from support.configurations import (
     BATCH,
     CLUSTERS,
+    CONFIGURATIONS,
     FEATURES,
     OUTPUTS,
     SAMPLES,
     Configuration,
-    each_configuration,
     each_method,
 )
 from support.plain_forms import PLAIN_FORMS, in_place_of
-from support.pooling_graph import LENGTHS, with_and_without_lengths
+from support.pooling_graph import LENGTHS, each_configuration_and_lengths
 from test_export import test_onnx as check_onnx
 from test_export import test_tflite as check_tflite
 
@@ -60,8 +60,7 @@ def test_form(name, arguments, session, rng):
 
 
 @fast_at_every_size
-@each_configuration
-@with_and_without_lengths
+@each_configuration_and_lengths(CONFIGURATIONS)
 def test_layer(configuration, has_lengths, session, rng):
     x = tf.constant(np.float32(rng.standard_normal([BATCH, SAMPLES, FEATURES])))
     lengths = tf.constant(LENGTHS) if has_lengths else None

@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 from support.comparison import assign, by_name, randomize, relative_error
 from support.configurations import (
     BATCH,
+    CONFIGURATIONS,
     FEATURES,
     SAMPLES,
     Configuration,
@@ -14,7 +15,7 @@ from support.configurations import (
     each_inference_configuration,
     each_method,
 )
-from support.pooling_graph import LENGTHS, build, random_lists, with_and_without_lengths
+from support.pooling_graph import LENGTHS, build, each_configuration_and_lengths, random_lists
 
 EMPTY = [0] * BATCH
 
@@ -148,8 +149,7 @@ def test_a_batch_without_samples_does_not_spoil_their_averages(method, session, 
         assert (np.abs(after[name] - before[name]) <= 1.001e-3 * np.abs(before[name])).all()
 
 
-@each_configuration
-@with_and_without_lengths
+@each_configuration_and_lengths(CONFIGURATIONS)
 def test_a_batch_of_no_lists_leaves_all_averages_finite(configuration, has_lengths, session, rng):
     graph = build(configuration, has_lengths)
     randomize(session, rng)

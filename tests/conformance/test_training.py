@@ -2,7 +2,7 @@
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS
+from support.configurations import BATCH, HALF, OUTPUTS
 from support.pooling_graph import build_all, random_lists
 
 # Those that have no rate of their own to learn at, or learn too slowly at most rates.
@@ -29,9 +29,9 @@ def optimizer(name, step):
 def losses(rng):
     """A feed, the configurations' losses on one batch with lengths, a dict by name, and the gradients of them all.
 
-    Gated ones, of which the others are parts, in training mode.
+    In training mode, gated with batch norm, and bare with biases, so that each variable is among them.
     """
-    graphs = build_all([c for c in CONFIGURATIONS if c.is_training and c.gating], has_lengths=True)
+    graphs = build_all([c for c in HALF if c.is_training], has_lengths=True)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     by_name = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
     variables = tf.trainable_variables()

@@ -4,7 +4,7 @@ import collections
 
 import pytest
 import tensorflow.compat.v1 as tf
-from support.configurations import BATCH, FEATURES, SAMPLES
+from support.configurations import BATCH, FEATURES, HALF, SAMPLES
 
 # A full, an empty, an in-between and a shortest list.
 LENGTHS = (SAMPLES, 0, 3, 1)
@@ -15,8 +15,8 @@ with_and_without_lengths = pytest.mark.parametrize("has_lengths", [False, True],
 def each_configuration_and_lengths(configurations):
     """Parametrizes by configuration and has_lengths.
 
-    With lengths, those without gates or without batch norm, which lengths change less, are left to the long run: each
-    takes a good part of a second.
+    Left to the long run are one half of those without lengths and, with lengths, those without gates or without batch
+    norm, which lengths change less: each takes a good part of a second.
     """
     return pytest.mark.parametrize(
         "configuration, has_lengths",
@@ -25,12 +25,16 @@ def each_configuration_and_lengths(configurations):
                 configuration,
                 has_lengths,
                 id="{}-{}".format(configuration, "lengths" if has_lengths else "full"),
-                marks=[pytest.mark.long] if has_lengths and not is_gated_and_normed(configuration) else [],
+                marks=[] if is_quick(configuration, has_lengths) else [pytest.mark.long],
             )
             for configuration in configurations
             for has_lengths in (False, True)
         ],
     )
+
+
+def is_quick(configuration, has_lengths):
+    return is_gated_and_normed(configuration) if has_lengths else configuration in HALF
 
 
 def is_gated_and_normed(configuration):
