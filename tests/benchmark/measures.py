@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import functools
 import multiprocessing
 import statistics
 import time
@@ -11,15 +12,16 @@ import tensorflow.compat.v1 as tf
 from benchmark import matmul_baseline
 from benchmark.steps import (
     GRAPHS,
+    candidate,
     layer,
-    layer_session,
+    layer_step,
     new_session,
     ratio,
-    results_of,
+    session_of,
     step,
     summary,
     times_in_turns,
-    times_of_layers,
+    times_of,
 )
 from support.plain_forms import PLAIN_FORMS, in_place_of
 
@@ -27,7 +29,7 @@ from support.plain_forms import PLAIN_FORMS, in_place_of
 def _time(task, options):
     steps, sessions = {}, []
     for name, build in GRAPHS.items():
-        session, results, updates = layer_session(build, task)
+        session, results, updates = session_of(build, task)
         sessions.append(session)
         steps[name] = step(session, results.values(), updates)
     with tf.Graph().as_default() as graph:
@@ -60,7 +62,7 @@ def _in_a_process(function, *arguments):
 def _memory_of_step(name, task):
     """How much more memory than weights, input and their gradients the step takes at most, in MB."""
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
-        results, updates = results_of(GRAPHS[name], task)
+        results, updates = GRAPHS[name](task)
         variables = tf.global_variables()
         # Unlike the initialisers, it never holds anything but the values.
         session.run([tf.assign(v, tf.fill(tf.shape(v), tf.random_uniform([]))).op for v in variables])
@@ -91,7 +93,7 @@ def _building(task, options):
         for name, build in GRAPHS.items():
             with tf.Graph().as_default():
                 start = time.perf_counter()
-                results_of(build, task)
+                build(task)
                 if turn > 0:
                     times[name].append(time.perf_counter() - start)
     columns = {name + " ms": summary(times[name]) for name in GRAPHS}
@@ -107,17 +109,17 @@ def _lengths(task, options):
     }
 
     def with_lengths(values):
-        def build(task, x):
+        def forward(task, x):
             variable = tf.get_variable(
                 "num_samples", initializer=tf.constant(values), trainable=False, use_resource=True
             )
             return layer(task, x, tf.convert_to_tensor(variable))
 
-        return build
+        return functools.partial(layer_step, forward)
 
-    builds = {"plain": layer}
+    builds = {"plain": candidate}
     builds.update((name, with_lengths(values)) for name, values in lengths.items())
-    times = times_of_layers(builds, task, options.repeats)
+    times = times_of(builds, task, options.repeats)
     columns = {name + " ms": summary(times[name]) for name in builds}
     columns.update((name + " / plain", ratio(times[name], times["plain"])) for name in lengths)
     return dict(columns, times=times)
@@ -127,7 +129,7 @@ def _rewritten(config, op_types):
     """A measure of loupe under the session config, which is to bring ops of these types into the graph that runs."""
 
     def measure(task, options):
-        plain, results, updates = layer_session(layer, task)
+        plain, results, updates = session_of(candidate, task)
         rewritten = new_session(plain.graph, config)  # Has the same values, by the graph's seed.
         expected, actual = plain.run(results), rewritten.run(results)
         largest = max(np.abs(expected[name] - actual[name]).max() / np.abs(expected[name]).max() for name in results)
@@ -176,7 +178,7 @@ def _xla(task, options):
 
 def _profile(task, options):
     """The ops of loupe that take the most time: medians over the repeats, in ms."""
-    session, results, updates = layer_session(layer, task)
+    session, results, updates = session_of(candidate, task)
     fetches = [tensor.op for tensor in results.values()] + list(updates)
     times = collections.defaultdict(list)
     for turn in range(options.repeats + 2):
@@ -198,15 +200,15 @@ def _ablation(task, options):
     """Loupe with the plain form of each of its fast ones in its place, and of all of them."""
 
     def swapped(*names):
-        def build(task, x):
+        def build(task):
             with in_place_of(*names):
-                return layer(task, x)
+                return candidate(task)
 
         return build
 
     swaps = {name: swapped(name) for name in PLAIN_FORMS}
     swaps["all plain"] = swapped(*PLAIN_FORMS)
-    times = times_of_layers(dict(swaps, loupe=layer), task, options.repeats)
+    times = times_of(dict(swaps, loupe=candidate), task, options.repeats)
     columns = {"loupe ms": summary(times["loupe"])}
     columns.update((name + " / loupe", ratio(times[name], times["loupe"])) for name in swaps)
     return dict(columns, times=times)

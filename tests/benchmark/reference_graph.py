@@ -12,43 +12,51 @@ import loupe  # before tf_slim is used, because it mends it
 
 
 def forward(method, x, max_samples, cluster_size, output_dim, gating=True, add_batch_norm=True, is_training=True):
-    """Pools the rows x [B * N, D] by the method of that name. [B, O]"""
+    """Pools the rows x [B * N, D] by the method of that name, projects and gates. [B, O]"""
+    descriptor = pooled(method, x, max_samples, cluster_size, add_batch_norm, is_training)
+    width = int(descriptor.shape[1])
+    output = tf.matmul(descriptor, variable("hidden1_weights", [width, output_dim], 1 / math.sqrt(cluster_size)))
+    return gated(output, "gating_weights", "gating", add_batch_norm, is_training) if gating else output
+
+
+def pooled(method, x, max_samples, cluster_size, add_batch_norm=True, is_training=True):
+    """The descriptors [B, P] of the rows x [B * N, D]."""
     pool = {"NetVLAD": _netvlad, "NetRVLAD": _netrvlad, "SoftDBoW": _soft_dbow, "NetFV": _netfv}[method]
     feature_size = int(x.shape[1])
     stddev = 1 / math.sqrt(feature_size)
 
-    def norm(activation, name, stddev):
-        if add_batch_norm:
-            return loupe.slim.batch_norm(
-                activation, center=True, scale=True, is_training=is_training, scope=name + "_bn"
-            )
-        return activation + _variable(name + "_biases", [activation.shape[1]], stddev)
-
     def assign(weights):
         activation = tf.matmul(x, weights)
-        activation = norm(activation, "cluster", stddev)
+        activation = _norm(activation, "cluster", stddev, add_batch_norm, is_training)
         activation = tf.nn.softmax(activation)
         return tf.reshape(activation, [-1, max_samples, cluster_size])  # [B, N, K]
 
     lists = tf.reshape(x, [-1, max_samples, feature_size])  # [B, N, D]
-    descriptor = pool(lists, assign, cluster_size, stddev)
-    width = int(descriptor.shape[1])
-    output = tf.matmul(descriptor, _variable("hidden1_weights", [width, output_dim], 1 / math.sqrt(cluster_size)))
-    if not gating:
-        return output
-    stddev = 1 / math.sqrt(output_dim)
-    gates = tf.matmul(output, _variable("gating_weights", [output_dim, output_dim], stddev))
-    gates = norm(gates, "gating", stddev)
+    return pool(lists, assign, cluster_size, stddev)
+
+
+def gated(y, weights, scope, add_batch_norm=True, is_training=True):
+    """Context Gating of y [B, M] by the variables of these names."""
+    width = int(y.shape[1])
+    stddev = 1 / math.sqrt(width)
+    gates = tf.matmul(y, variable(weights, [width, width], stddev))
+    gates = _norm(gates, scope, stddev, add_batch_norm, is_training)
     gates = tf.sigmoid(gates)
-    return tf.multiply(output, gates)
+    return tf.multiply(y, gates)
+
+
+def _norm(activation, name, stddev, add_batch_norm, is_training):
+    if add_batch_norm:
+        return loupe.slim.batch_norm(activation, center=True, scale=True, is_training=is_training, scope=name + "_bn")
+    return activation + variable(name + "_biases", [activation.shape[1]], stddev)
 
 
 def _netvlad(lists, assign, cluster_size, stddev):
     feature_size = int(lists.shape[2])
-    weights = _variable("cluster_weights", [feature_size, cluster_size], stddev)
+    weights = variable("cluster_weights", [feature_size, cluster_size], stddev)
     assignment = assign(weights)
     mass = tf.reduce_sum(assignment, axis=1, keepdims=True)  # [B, 1, K]
-    centers = _variable("cluster_weights2", [1, feature_size, cluster_size], stddev)
+    centers = variable("cluster_weights2", [1, feature_size, cluster_size], stddev)
     centers = tf.multiply(mass, centers)  # [B, D, K]
     residuals = _aggregate(assignment, lists)
     residuals = tf.subtract(residuals, centers)
@@ -57,25 +65,25 @@ def _netvlad(lists, assign, cluster_size, stddev):
 
 def _netrvlad(lists, assign, cluster_size, stddev):
     feature_size = int(lists.shape[2])
-    assignment = assign(_variable("cluster_weights", [feature_size, cluster_size], stddev))
+    assignment = assign(variable("cluster_weights", [feature_size, cluster_size], stddev))
     first = _aggregate(assignment, lists)
     return _flat_normalized(tf.nn.l2_normalize(first, 1), feature_size * cluster_size)
 
 
 def _soft_dbow(lists, assign, cluster_size, stddev):
-    assignment = assign(_variable("cluster_weights", [int(lists.shape[2]), cluster_size], stddev))
+    assignment = assign(variable("cluster_weights", [int(lists.shape[2]), cluster_size], stddev))
     return tf.nn.l2_normalize(tf.reduce_sum(assignment, axis=1), 1)
 
 
 def _netfv(lists, assign, cluster_size, stddev):
     feature_size = int(lists.shape[2])
-    weights = _variable("cluster_weights", [feature_size, cluster_size], stddev)
-    covariances = _variable("covar_weights", [feature_size, cluster_size], stddev, mean=1.0)
+    weights = variable("cluster_weights", [feature_size, cluster_size], stddev)
+    covariances = variable("covar_weights", [feature_size, cluster_size], stddev, mean=1.0)
     covariances = tf.square(covariances)
     covariances = tf.add(covariances, 1e-6)
     assignment = assign(weights)
     mass = tf.reduce_sum(assignment, axis=1, keepdims=True)  # [B, 1, K]
-    centers = _variable("cluster_weights2", [1, feature_size, cluster_size], stddev)
+    centers = variable("cluster_weights2", [1, feature_size, cluster_size], stddev)
 
     first = _aggregate(assignment, lists)
     fisher1 = tf.subtract(first, tf.multiply(mass, centers))
@@ -105,5 +113,5 @@ def _flat_normalized(v, width):
     return tf.nn.l2_normalize(v, 1)
 
 
-def _variable(name, shape, stddev, mean=0.0):
+def variable(name, shape, stddev, mean=0.0):
     return tf.get_variable(name, shape, initializer=tf.random_normal_initializer(mean, stddev))

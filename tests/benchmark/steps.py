@@ -7,7 +7,7 @@ import time
 import loupe
 import numpy as np
 import tensorflow.compat.v1 as tf
-from benchmark import reference_graph
+from benchmark import published, reference_graph
 
 METHODS = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
 MODES = ("inference", "training", "training-input")
@@ -31,11 +31,29 @@ class Task(collections.namedtuple("Task", "method size mode")):
         batch, samples, features, clusters, outputs = SIZES[self.size]
         return batch, samples, features, CLUSTERS.get((self.method, self.size), clusters), outputs
 
+    @property
+    def is_model(self):
+        """Whether it is the step of a published model, and not of a layer."""
+        return self.size in published.SIZES
+
     def __str__(self):
         return " ".join(self)
 
 
-def reference(task, x):
+def reference(task):
+    """The step of the graph of 2017: the tensors that it computes, by name, and the ops that it runs besides."""
+    return _model_step(published.reference, task) if task.is_model else layer_step(reference_layer, task)
+
+
+def candidate(task):
+    """The step of this checkout, as `reference`."""
+    return _model_step(published.example, task) if task.is_model else layer_step(layer, task)
+
+
+GRAPHS = {"reference": reference, "loupe": candidate}
+
+
+def reference_layer(task, x):
     _, samples, _, clusters, outputs = task.sizes
     return reference_graph.forward(task.method, x, samples, clusters, outputs, is_training=task.mode != "inference")
 
@@ -46,14 +64,11 @@ def layer(task, x, num_samples=None):
     return layer.forward(x, num_samples)
 
 
-GRAPHS = {"reference": reference, "loupe": layer}
-
-
-def results_of(build, task):
-    """The tensors that the task's step computes with `build`, by name, and the ops that it runs besides."""
+def layer_step(forward, task):
+    """The step of one layer, whose output is forward(task, x), as `reference`."""
     batch, samples, features, _, outputs = task.sizes
     x = constant("samples", [batch * samples, features])
-    y = build(task, x)
+    y = forward(task, x)
     if task.mode == "inference":
         return {"output": y}, []
     variables = tf.trainable_variables()
@@ -62,6 +77,14 @@ def results_of(build, task):
         names, sources = names + ["samples"], sources + [x]
     gradients = tf.gradients(y, sources, constant("d_output", [batch, outputs]))
     return dict(zip(names, gradients)), tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+
+
+def _model_step(build, task):
+    """The step of a published model: of training, with clipping and Adam, or of inference. As `reference`."""
+    sizes = published.SIZES[task.size]
+    frames = constant("frames", [sizes.batch, sizes.frames, sum(sizes.features)])
+    labels = constant("labels", [sizes.batch, sizes.classes]) > 2  # some of a hundred, as in the data
+    return build(task, frames, labels)
 
 
 def constant(name, shape):
@@ -83,19 +106,19 @@ def new_session(graph, config=None):
     return session
 
 
-def layer_session(build, task, config=None):
-    """A session with the layer's step, and the step's results."""
+def session_of(build, task, config=None):
+    """A session with the step that build(task) makes, its results, and the ops that it runs besides."""
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(1)
-        results, updates = results_of(build, task)
+        results, updates = build(task)
         return new_session(graph, config), results, updates
 
 
-def times_of_layers(builds, task, repeats):
+def times_of(builds, task, repeats):
     """Lists of the seconds that the task's step takes with each of the builds, by name."""
     steps, sessions = {}, []
     for name, build in builds.items():
-        session, results, updates = layer_session(build, task)
+        session, results, updates = session_of(build, task)
         sessions.append(session)
         steps[name] = step(session, results.values(), updates)
     times = times_in_turns(steps, repeats)

@@ -101,7 +101,7 @@ def test_bfloat16(tmp_path):
 def test_the_step_computes_all_gradients(method, mode):
     task = steps.Task(method, "small", mode)
     with tf.Graph().as_default():
-        results, updates = steps.results_of(steps.layer, task)
+        results, updates = steps.candidate(task)
         expected = ["output"]
         if mode != "inference":
             expected = [variable.op.name for variable in tf.trainable_variables()]
@@ -157,7 +157,7 @@ def test_no_product_is_folded_or_pruned():
 @pytest.mark.parametrize("name", list(steps.GRAPHS))
 def test_no_layer_does_without_them(name, method, mode):
     task = steps.Task(method, "small", mode)
-    session, results, _ = steps.layer_session(steps.GRAPHS[name], task)
+    session, results, _ = steps.session_of(steps.GRAPHS[name], task)
     with session:
         needed = matmul_baseline._products(method, mode != "inference", mode == "training-input")
         assert measures._count_ops(session, results.values(), PRODUCTS) >= len(needed)
@@ -170,6 +170,6 @@ def test_the_graph_is_not_larger_than_the_reference(method, mode):
     sizes = {}
     for name, build in steps.GRAPHS.items():
         with tf.Graph().as_default() as graph:
-            steps.results_of(build, steps.Task(method, "small", mode))
+            build(steps.Task(method, "small", mode))
             sizes[name] = len(graph.get_operations())
     assert sizes["loupe"] <= 1.2 * sizes["reference"], sizes
