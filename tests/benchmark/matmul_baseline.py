@@ -1,8 +1,9 @@
-"""The matrix products of a pooling step that cannot be avoided, each in its fastest orientation: the lower bound.
+"""The matrix products of a step that cannot be avoided, each in its fastest orientation: the lower bound.
 
-`step` builds them with nothing between them. Their operands are variables, so that nothing is fed and nothing can be
-folded to a constant, and each product waits for those whose results it would use in the real step, so that it has
-their order and no more concurrency.
+`layer_step` builds those of a layer, and `model_step` those of a published model with Adam's updates of its weights,
+with nothing between them. Their operands are variables, so that nothing is fed and nothing can be folded to a constant,
+and each product waits for those whose results it would use in the real step, so that it has their order and no more
+concurrency.
 
 A product ``C = A B`` has two orientations: ``matmul(A, B)``, and ``matmul(B', A')`` with the result ``C'``. TensorFlow
 has other kernels for batches of products, so that either may also be a batch of one, or of blocks of the first
@@ -13,19 +14,26 @@ of the input must lie as those do, so that there the second orientation includes
 
 import collections
 import math
+import re
 import statistics
 import time
 
 import tensorflow.compat.v1 as tf
 
 
-class Product(collections.namedtuple("Product", "name left right transpose_left transpose_right has_layout after")):
+class Product(
+    collections.namedtuple(
+        "Product",
+        "name left right transpose_left transpose_right has_layout after",
+        defaults=(False, False, False, ()),
+    )
+):
     """left times right, operands by name, which waits for the products named in `after`; `has_layout` if the result
     must not stay transposed."""
 
 
-def step(method, sizes, training, input_gradient, session):
-    """Builds the products in the default graph and initialises their operands.
+def layer_step(method, sizes, training, input_gradient, session):
+    """Builds the products of a layer in the default graph and initialises their operands.
 
     Args:
       method: the name of the pooling method.
@@ -35,86 +43,184 @@ def step(method, sizes, training, input_gradient, session):
       session: a session in the default graph, for the timings.
 
     Returns:
-      The products' tensors, and a dict of what was chosen for each, a text such as "transposed, batch of one".
+      The products' tensors; the operations that are to be run besides, of which there are none; and a dict of what was
+      chosen for each product, a text such as "transposed, batch of one".
     """
-    operands = _operands(method, *sizes)
-    session.run(tf.global_variables_initializer())
+    products = _layer_products(method, training, input_gradient)
+    results, chosen = _built(products, _layer_operands(method, *sizes, session), session)
+    return results, [], chosen
+
+
+def model_step(method, settings, training, session):
+    """As `layer_step`, for the published model of these settings (see `published`).
+
+    The gradients to the frames are among the products, because the batch norm of the frames is trained. What a training
+    step has besides are Adam's updates of the weights.
+    """
+    B, N = settings.batch_size, settings.iterations  # noqa: N806
+    features = zip(settings.feature_sizes, settings.feature_clusters)
+    shapes = {}
+    for number, (size, clusters) in enumerate(features):
+        shapes.update(_pooling_shapes(f"{number}/", method, B, N, size, clusters))
+    dense = _dense_layers(method, settings)
+    for x, rows, weights, d_y, columns in dense:
+        shapes.update({x: [B, rows], weights: [rows, columns], d_y: [B, columns]})
+    variables = _variables(shapes, session)
+    products = _model_products(method, [f"{number}/" for number in range(len(settings.feature_sizes))], dense, training)
+    results, chosen = _built(products, _operands(variables, B, N), session)
+    if not training:
+        return results, [], chosen
+    known = set(tf.global_variables())
+    weights = [name for name in variables if name.endswith("_weights")]
+    gradients = [(results[re.sub(r"(\w+)$", r"d_\1", name)], variables[name]) for name in weights]
+    update = tf.train.AdamOptimizer(settings.learning_rate).apply_gradients(gradients)
+    session.run(tf.variables_initializer([v for v in tf.global_variables() if v not in known]))
+    return results, [update], chosen
+
+
+def _dense_layers(method, settings):
+    """Of each dense layer of a model: its input and its width, its weights, the gradient to its output and its width.
+
+    That a gate's input is another layer's output, or that with its gates, changes no product.
+    """
+    classes, hidden = settings.num_classes, settings.hidden_size
+    width = sum(_width(method, *sizes) for sizes in zip(settings.feature_sizes, settings.feature_clusters))
+    layers = [("descriptor", width, "hidden1_weights", "d_hidden", hidden)]
+    if settings.gating:
+        layers.append(("hidden", hidden, "gating_weights", "d_gates", hidden))
+    layers.append(("gated", hidden, "gates_weights", "d_mixture", classes * (settings.mixtures + 1)))
+    layers.append(("gated", hidden, "experts_weights", "d_experts", classes * settings.mixtures))
+    if settings.probability_gating:
+        layers.append(("probabilities", classes, "prob_weights", "d_prob", classes))
+    return layers
+
+
+def _built(products, operands, session):
+    """The results of the products, by name, and what was chosen for each."""
     results, chosen = {}, {}
-    for product in _products(method, training, input_gradient):
+    for product in products:
         left, right = operands[product.left], operands[product.right]
         builders = _candidates(product, left, right)
         name = chosen[product.name] = _fastest(session, {name: build() for name, build in builders.items()})
         with tf.control_dependencies([results[earlier] for earlier in product.after]):
             results[product.name] = builders[name]()
-    return list(results.values()), chosen
+    return results, chosen
 
 
-def _operands(method, B, N, D, K, O):  # noqa: E741, N803
-    width = {"NetFV": 2 * D * K, "SoftDBoW": K}.get(method, D * K)
-    shapes = {
-        "x": [B * N, D],
-        "cluster_weights": [D, K],
-        "assignment": [B * N, K],
-        "d_assignment": [B * N, K],
-        "descriptor": [B, width],
-        "hidden1_weights": [width, O],
-        "output": [B, O],
-        "d_output": [B, O],
-        "gating_weights": [O, O],
-        "d_gates": [B, O],
+def _variables(shapes, session):
+    """An initialised variable for each operand, by name."""
+    initializer = tf.random_normal_initializer(0, 0.1)
+    variables = {
+        name: tf.get_variable(name.replace("^", ""), shape, initializer=initializer, use_resource=True)
+        for name, shape in shapes.items()
     }
-    moments = _moments(method)
-    for moment in moments:
-        shapes["d_" + moment] = [B, D, K]
-    if "second" in moments:
-        shapes["x^2"] = [B * N, D]
-    operands = {}
-    for name, shape in shapes.items():
-        variable = tf.get_variable(
-            name.replace("^", ""), shape, initializer=tf.random_normal_initializer(0, 0.1), use_resource=True
-        )
-        operands[name] = tf.convert_to_tensor(variable)
-    for name, width in [("x", D), ("x^2", D), ("assignment", K)]:
-        if name in operands:
-            operands["lists of " + name] = tf.reshape(operands[name], [B, N, width])
+    session.run([variable.initializer for variable in variables.values()])
+    return variables
+
+
+def _operands(variables, B, N):  # noqa: N803
+    """The variables' values, and those of samples and assignments as lists, too."""
+    operands = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
+    for name, rows in list(operands.items()):
+        if name.split("/")[-1] in ("x", "x^2", "assignment"):
+            operands[name + " in lists"] = tf.reshape(rows, [B, N, rows.shape[1]])
     return operands
 
 
+def _width(method, D, K):  # noqa: N803
+    return {"NetFV": 2 * D * K, "SoftDBoW": K}.get(method, D * K)
+
+
 def _moments(method):
-    """The aggregations of the method."""
-    return {"SoftDBoW": [], "NetFV": ["first", "second"]}.get(method, ["first"])
+    """The aggregations of the method, with the samples of each."""
+    return {"SoftDBoW": {}, "NetFV": {"first": "x", "second": "x^2"}}.get(method, {"first": "x"})
 
 
-def _products(method, training, input_gradient):
-    samples = {"first": "lists of x", "second": "lists of x^2"}
-    moments = _moments(method)
-    products = [Product("assignment", "x", "cluster_weights", False, False, False, [])]
-    for moment in moments:
-        products.append(Product(moment, samples[moment], "lists of assignment", True, False, False, ["assignment"]))
+def _pooling_shapes(prefix, method, B, N, D, K):  # noqa: N803
+    shapes = {"x": [B * N, D], "cluster_weights": [D, K], "assignment": [B * N, K], "d_assignment": [B * N, K]}
+    for moment, x in _moments(method).items():
+        shapes.update({x: [B * N, D], "d_" + moment: [B, D, K]})
+    return {prefix + name: shape for name, shape in shapes.items()}
+
+
+def _layer_operands(method, B, N, D, K, O, session):  # noqa: E741, N803
+    shapes = _pooling_shapes("", method, B, N, D, K)
+    shapes.update({"descriptor": [B, _width(method, D, K)], "hidden1_weights": [_width(method, D, K), O]})
+    shapes.update({"output": [B, O], "d_output": [B, O], "gating_weights": [O, O], "d_gates": [B, O]})
+    return _operands(_variables(shapes, session), B, N)
+
+
+def _layer_products(method, training, input_gradient):
+    products = _pooling("", method)
     products += [
-        Product("projection", "descriptor", "hidden1_weights", False, False, False, moments or ["assignment"]),
-        Product("gating", "output", "gating_weights", False, False, False, ["projection"]),
+        Product("projection", "descriptor", "hidden1_weights", after=_last("", method)),
+        Product("gating", "output", "gating_weights", after=["projection"]),
     ]
     if training:
-        products += [
-            Product("d_output", "d_gates", "gating_weights", False, True, False, ["gating"]),
-            Product("d_gating_weights", "output", "d_gates", True, False, True, ["gating"]),
-            Product("d_descriptor", "d_output", "hidden1_weights", False, True, False, ["d_output"]),
-            Product("d_hidden1_weights", "descriptor", "d_output", True, False, True, ["d_output"]),
-        ]
-        to_assignment = ["d_assignment of " + moment for moment in moments]
-        for name, moment in zip(to_assignment, moments):
-            products.append(Product(name, samples[moment], "d_" + moment, False, False, False, ["d_descriptor"]))
-        before = to_assignment or ["d_descriptor"]
-        products.append(Product("d_cluster_weights", "x", "d_assignment", True, False, True, before))
-        if input_gradient:
-            for moment in moments:
-                name = "d_x of " + moment
-                products.append(
-                    Product(name, "lists of assignment", "d_" + moment, False, True, True, ["d_descriptor"])
-                )
-            products.append(Product("d_x of assignment", "d_assignment", "cluster_weights", False, True, True, before))
+        products += _gradients("d_output", "output", "gating_weights", "d_gates", ["gating"])
+        products += _gradients("d_descriptor", "descriptor", "hidden1_weights", "d_output", ["d_output"])
+        products += _pooling_gradients("", method, input_gradient, ["d_descriptor"])
     return products
+
+
+def _model_products(method, features, dense, training):
+    products = [product for feature in features for product in _pooling(feature, method)]
+    last = [name for feature in features for name in _last(feature, method)]
+    for x, _, weights, _, _ in dense:
+        products.append(Product("times " + weights, x, weights, after=last))
+        last = ["times " + weights]
+    if training:
+        for x, _, weights, d_y, _ in reversed(dense):
+            name = f"d_{x} by {weights}"
+            products += _gradients(name, x, weights, d_y, last)
+            last = [name]
+        for feature in features:
+            products += _pooling_gradients(feature, method, True, last)
+    return products
+
+
+def _pooling(prefix, method):
+    """The products from samples to the aggregations."""
+    assignment = prefix + "assignment"
+    products = [Product(assignment, prefix + "x", prefix + "cluster_weights")]
+    for moment, x in _moments(method).items():
+        lists = f"{prefix}{x} in lists", assignment + " in lists"
+        products.append(Product(prefix + moment, *lists, transpose_left=True, after=[assignment]))
+    return products
+
+
+def _last(prefix, method):
+    """The names of the products that the descriptor waits for."""
+    return [prefix + moment for moment in _moments(method)] or [prefix + "assignment"]
+
+
+def _pooling_gradients(prefix, method, input_gradient, after):
+    """The gradients of the products from samples to the aggregations."""
+    moments = _moments(method)
+    products = [
+        Product(f"{prefix}d_assignment of {moment}", f"{prefix}{x} in lists", f"{prefix}d_{moment}", after=after)
+        for moment, x in moments.items()
+    ]
+    before = [product.name for product in products] or after
+    x, weights, d_assignment = prefix + "x", prefix + "cluster_weights", prefix + "d_assignment"
+    products.append(
+        Product(f"{prefix}d_cluster_weights", x, d_assignment, transpose_left=True, has_layout=True, after=before)
+    )
+    if input_gradient:
+        turned = {"transpose_right": True, "has_layout": True}
+        for moment in moments:
+            lists = prefix + "assignment in lists", f"{prefix}d_{moment}"
+            products.append(Product(f"{prefix}d_x of {moment}", *lists, after=after, **turned))
+        products.append(Product(f"{prefix}d_x of assignment", d_assignment, weights, after=before, **turned))
+    return products
+
+
+def _gradients(name, x, weights, d_y, after):
+    """The gradients of x times weights, where that to x has the name."""
+    return [
+        Product(name, d_y, weights, transpose_right=True, after=after),
+        Product("d_" + weights, x, d_y, transpose_left=True, has_layout=True, after=after),
+    ]
 
 
 def _candidates(product, left, right):

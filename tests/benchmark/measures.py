@@ -9,13 +9,13 @@ import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from benchmark import matmul_baseline
 from benchmark.steps import (
     GRAPHS,
     candidate,
     layer,
     layer_step,
     new_session,
+    products_of,
     ratio,
     session_of,
     step,
@@ -35,9 +35,8 @@ def _time(task, options):
     with tf.Graph().as_default() as graph:
         session = tf.Session(graph=graph)
         sessions.append(session)
-        training, input_gradient = task.mode != "inference", task.mode == "training-input"
-        products, orientations = matmul_baseline.step(task.method, task.sizes, training, input_gradient, session)
-        steps["matmuls"] = step(session, products)
+        products, updates, orientations = products_of(task, session)
+        steps["matmuls"] = step(session, products.values(), updates)
     times = times_in_turns(steps, options.repeats)
     for session in sessions:
         session.close()
@@ -157,7 +156,7 @@ def _count_ops(session, tensors, op_types):
     """How many ops of these types TensorFlow runs for the tensors, after its rewrites."""
     metadata = tf.RunMetadata()
     options = tf.RunOptions(output_partition_graphs=True)
-    session.run([tensor.op for tensor in tensors], options=options, run_metadata=metadata)
+    session.run([getattr(tensor, "op", tensor) for tensor in tensors], options=options, run_metadata=metadata)
     return sum(node.op in op_types for graph in metadata.partition_graphs for node in graph.node)
 
 

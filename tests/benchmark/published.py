@@ -39,6 +39,8 @@ def settings_of(method, size):
     values.update(batch_size=sizes.batch, iterations=sizes.frames, feature_sizes=sizes.features, towers=1)
     values.update(clusters=sizes.clusters.get(method, CLUSTERS[size]))
     values.update(num_classes=sizes.classes, hidden_size=sizes.hidden)
+    divisor = model.POOLINGS[values["pooling"]][2]
+    values.update(feature_clusters=(values["clusters"], values["clusters"] // divisor))
     return argparse.Namespace(**values)
 
 
@@ -85,11 +87,10 @@ def _predictions(method, frames, settings, is_training):
         x = tf.reshape(frames, [-1, width])
         x = loupe.slim.batch_norm(x, center=True, scale=True, is_training=is_training, scope="input_bn")
         pooled, start = [], 0
-        _, suffix, divisor = model.POOLINGS[settings.pooling]
-        for scope, size, share in zip(("video", "audio"), settings.feature_sizes, (1, divisor)):
+        suffix = model.POOLINGS[settings.pooling][1]
+        for scope, size, clusters in zip(("video", "audio"), settings.feature_sizes, settings.feature_clusters):
             with tf.variable_scope(scope + "_" + suffix):
                 part = x[:, start : start + size]
-                clusters = settings.clusters // share
                 pooled.append(reference_graph.pooled(method, part, count, clusters, is_training=is_training))
             start += size
         descriptor = tf.concat(pooled, 1)

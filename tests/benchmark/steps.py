@@ -7,7 +7,7 @@ import time
 import loupe
 import numpy as np
 import tensorflow.compat.v1 as tf
-from benchmark import published, reference_graph
+from benchmark import matmul_baseline, published, reference_graph
 
 METHODS = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
 MODES = ("inference", "training", "training-input")
@@ -77,6 +77,16 @@ def layer_step(forward, task):
         names, sources = names + ["samples"], sources + [x]
     gradients = tf.gradients(y, sources, constant("d_output", [batch, outputs]))
     return dict(zip(names, gradients)), tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+
+
+def products_of(task, session):
+    """The step of the products that cannot be avoided, as `reference`, with what was chosen for each of them."""
+    is_training = task.mode != "inference"
+    if task.is_model:
+        settings = published.settings_of(task.method, task.size)
+        return matmul_baseline.model_step(task.method, settings, is_training, session)
+    has_input_gradient = task.mode == "training-input"
+    return matmul_baseline.layer_step(task.method, task.sizes, is_training, has_input_gradient, session)
 
 
 def _model_step(build, task):

@@ -114,7 +114,7 @@ def test_the_step_computes_all_gradients(method, mode):
 
 def test_products_that_cannot_be_avoided():
     def counts(training, input_gradient):
-        return [len(matmul_baseline._products(method, training, input_gradient)) for method in METHODS]
+        return [len(matmul_baseline._layer_products(method, training, input_gradient)) for method in METHODS]
 
     assert METHODS == ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
     assert counts(False, False) == [4, 4, 3, 5]
@@ -125,10 +125,8 @@ def test_products_that_cannot_be_avoided():
 
 @each_method
 def test_every_candidate_is_the_product(method, session):
-    batch, samples, features, clusters, outputs = sizes = (2, 3, 4, 5, 6)
-    operands = matmul_baseline._operands(method, *sizes)
-    session.run(tf.global_variables_initializer())
-    for product in matmul_baseline._products(method, training=True, input_gradient=True):
+    operands = matmul_baseline._layer_operands(method, 2, 3, 4, 5, 6, session)
+    for product in matmul_baseline._layer_products(method, training=True, input_gradient=True):
         left, right = operands[product.left], operands[product.right]
         candidates = matmul_baseline._candidates(product, left, right)
         assert len(candidates) >= 2
@@ -142,14 +140,14 @@ def test_every_candidate_is_the_product(method, session):
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6, err_msg=product.name + ": " + name)
 
 
-PRODUCTS = {"MatMul", "_FusedMatMul", "_MklMatMul", "_MklFusedMatMul"}
+PRODUCTS = {"MatMul", "_FusedMatMul", "_MklMatMul", "_MklFusedMatMul", "_MklNativeFusedMatMul"}
 PRODUCTS |= {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_MklBatchMatMulV2"}
 
 
 def test_no_product_is_folded_or_pruned():
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
-        products, _ = matmul_baseline.step("NetFV", (2, 3, 4, 5, 6), True, True, session)
-        assert measures._count_ops(session, products, PRODUCTS) == len(products) == 15
+        products, _, _ = matmul_baseline.layer_step("NetFV", (2, 3, 4, 5, 6), True, True, session)
+        assert measures._count_ops(session, products.values(), PRODUCTS) == len(products) == 15
 
 
 @each_method
@@ -159,8 +157,43 @@ def test_no_layer_does_without_them(name, method, mode):
     task = steps.Task(method, "small", mode)
     session, results, _ = steps.session_of(steps.GRAPHS[name], task)
     with session:
-        needed = matmul_baseline._products(method, mode != "inference", mode == "training-input")
+        needed = matmul_baseline._layer_products(method, mode != "inference", mode == "training-input")
         assert measures._count_ops(session, results.values(), PRODUCTS) >= len(needed)
+
+
+@each_method
+def test_a_model_needs_more_products_than_the_bound_has(method):
+    """And all of them: those of two poolings, the projection, the gates and the experts, each with two gradients."""
+    task = steps.Task(method, "small-model", "training")
+    counts = {}
+    for name, build in dict(steps.GRAPHS, matmuls=None).items():
+        with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+            results, updates = build(task) if build else steps.products_of(task, session)[:2]
+            session.run(tf.global_variables_initializer())
+            fetches = list(results.values()) + list(updates)
+            counts[name] = measures._count_ops(session, fetches, PRODUCTS)
+    pooling = {"SoftDBoW": 1, "NetFV": 3}.get(method, 2)
+    dense = 3 if method == "SoftDBoW" else 5
+    assert counts["matmuls"] == 3 * (2 * pooling + dense)
+    assert counts["loupe"] >= counts["matmuls"] and counts["reference"] >= counts["matmuls"]
+
+
+@each_method
+def test_models_have_the_same_variables_and_losses(method):
+    """Over three steps of the published training, clipping and Adam included."""
+    losses, shapes = {}, {}
+    for name, build in steps.GRAPHS.items():
+        session, results, updates = steps.session_of(build, steps.Task(method, "small-model", "training"))
+        with session, session.graph.as_default():
+            shapes[name] = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+            rng = np.random.RandomState(0)
+            for variable in sorted(tf.global_variables(), key=lambda v: v.op.name):
+                if not re.search("Adam|power|step|moving", variable.op.name):
+                    variable.load(rng.standard_normal(variable.shape.as_list()), session)
+            losses[name] = [session.run([results["loss"], updates])[0] for _ in range(3)]
+    assert shapes["loupe"] == shapes["reference"]
+    np.testing.assert_allclose(losses["loupe"], losses["reference"], rtol=1e-5)
+    assert len(set(losses["loupe"])) == 3
 
 
 @each_method
