@@ -1,14 +1,19 @@
 """The command line and the report of the benchmark."""
 
 import argparse
+import itertools
 import json
 import os
 import platform
+import re
+import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from benchmark import published
 from benchmark.measures import MEASURES
 from benchmark.steps import METHODS, MODES, SIZES, Task
 from tqdm import tqdm
@@ -26,16 +31,21 @@ def main(description, arguments=None):
         except OSError as error:
             parser.error(f"--json: {error}")
     tasks = [Task(m, s, mode) for m in options.methods for s in options.sizes for mode in options.modes]
+    # A model's training is with the gradients to its input, whose batch norm is trained.
+    tasks = [task for task in tasks if not (task.is_model and task.mode == "training-input")]
+    if options.lengths and any(task.is_model for task in tasks):
+        parser.error(f"--lengths: expected sizes of layers, {', '.join(SIZES)}, got {' '.join(options.sizes)}")
     measures = [name for name in MEASURES if getattr(options, name)]
     report = {"about": _about(arguments), "rows": []}
     try:
-        with tqdm(total=len(tasks) * len(measures), disable=None) as progress:
-            for name in measures:  # One after the other, since memory goes first, as long as this process is small.
-                for task in tasks:
-                    progress.set_description(f"{name}: {task}")
-                    row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
-                    report["rows"].append(row)
-                    progress.update()
+        # One measure after the other, since memory goes first, as long as this process is small.
+        steps = list(itertools.product(measures, tasks, options.settings or [None]))
+        for name, task, setting in tqdm(steps, disable=None):
+            if setting is None:
+                row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
+            else:
+                row = _in_an_environment(setting, name, task, options)
+            report["rows"].append(row)
     finally:  # What has been measured is not lost if the rest fails or is interrupted.
         print(json.dumps(report["about"], indent=2))
         for name in measures:
@@ -48,12 +58,46 @@ def main(description, arguments=None):
     return report
 
 
+def _in_an_environment(setting, measure, task, options):
+    """The row of a process of its own, with the setting in its environment."""
+    environment = dict(os.environ, **(dict([setting.split("=", 1)]) if setting != "none" else {}))
+    with tempfile.TemporaryDirectory() as directory:
+        file = os.path.join(directory, "row.json")
+        command = [sys.executable, os.path.dirname(os.path.abspath(__file__)), "--repeats", str(options.repeats)]
+        command += ["--methods", task.method, "--sizes", task.size, "--modes", task.mode, "--json", file]
+        command += [f"--no-{name}" for name in ("memory", "time") if name != measure]
+        command += [] if measure in ("memory", "time") else [f"--{measure}"]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        with open(file) as written:
+            (row,) = json.load(written)["rows"]
+    return dict(task._asdict(), setting=setting, **row)
+
+
+def _setting(text):
+    if text != "none" and not re.match(r"\w+=", text):
+        raise argparse.ArgumentTypeError(f"expected none or NAME=VALUE, got {text}")
+    return text
+
+
 def _parser(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        choices=[*SIZES, *published.SIZES],
+        default=list(SIZES),
+        help="of layers, and, not by default, of models: published takes 14 GB of memory",
+    )
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--repeats", type=_positive, default=15, help="turns, each a time of every step (default 15)")
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="take each row once with each of these in the environment of a process of its own; none changes nothing",
+    )
     parser.add_argument("--json", metavar="FILE", help="write all times and what was measured to FILE")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the peak memory out")
     parser.add_argument("--no-time", dest="time", action="store_false", help="leave the table of times out")

@@ -62,6 +62,28 @@ def test_other_measures(tmp_path, capsys):
         assert _table_after(name, output)[1][:3] == ["NetVLAD", "small", "training"]
 
 
+def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
+    started = []
+
+    def run(command, env, **options):
+        """In place of a process, which takes seconds: its report tells what it was started with."""
+        started.append([name for name in command if name.startswith("--no-")])
+        with open(command[command.index("--json") + 1], "w") as file:
+            row = {"measure": "profile" if "--profile" in command else "time"}
+            row["loupe ms"] = env.get("TF_CPU_ALLOCATOR_USE_BFC", "default")
+            json.dump({"rows": [row]}, file)
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.delenv("TF_CPU_ALLOCATOR_USE_BFC", raising=False)
+    settings = ["--settings", "none", "TF_CPU_ALLOCATOR_USE_BFC=1"]
+    written = _report(tmp_path, "--methods", "NetFV", "--modes", "training", *settings, "--profile", "--no-memory")
+    assert [(row["setting"], row["loupe ms"]) for row in written["rows"]] == [
+        ("none", "default"),
+        ("TF_CPU_ALLOCATOR_USE_BFC=1", "1"),
+    ] * 2
+    assert started == [["--no-memory"]] * 2 + [["--no-memory", "--no-time"]] * 2
+
+
 def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
     def interrupted(task, options):
         raise KeyboardInterrupt
