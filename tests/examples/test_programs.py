@@ -135,3 +135,16 @@ def test_writers_of_one_process_id_do_not_meet(tmp_path):
         for name in (first, second):
             pathlib.Path(name).write_text(name)
     assert path.read_text() == first and os.listdir(str(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("given, expected", [(None, "1"), ("0", "0")], ids=["default", "given"])
+def test_programs_keep_their_memory_unless_the_user_says_otherwise(monkeypatch, given, expected):
+    seen = []
+    name = "TF_CPU_ALLOCATOR_USE_BFC"
+    monkeypatch.setenv(name, given or "")  # Even where it goes at once, so that it is as before in the end.
+    if not given:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    with pytest.raises(SystemExit, match="0"):
+        commandline.run(lambda: seen.append(os.environ[name]))
+    assert seen == [expected]
