@@ -525,16 +525,23 @@ def _checked_in_run(value, condition, message):
 
 
 def _mend_tf_slim():
-    """Mends slim.batch_norm of tf-slim 1.1.0, whose helpers miss two names in the modules of newer TensorFlows: they
-    get copies of those modules that have the names, and TensorFlow's own stay as they are."""
-    from tf_slim.layers import utils
+    """Mends slim.batch_norm of tf-slim 1.1.0, which misses two names in the modules of newer TensorFlows, and the Keras
+    layers that its default of updates_collections leads to: it gets copies of those modules that have the names, and
+    TensorFlow's own stay as they are."""
+    from tf_slim.layers import layers, utils
 
-    for module, name, value in [("ops", "Tensor", tf.Tensor), ("control_flow_ops", "cond", tf.cond)]:
+    class GraphKeys(tf.GraphKeys):
+        # slim asks by `is` whether to take Keras layers; for an equal string it has a form of its own, equal in numbers.
+        UPDATE_OPS = "".join(list(tf.GraphKeys.UPDATE_OPS))
+
+    names = {"ops": {"Tensor": tf.Tensor, "GraphKeys": GraphKeys}, "control_flow_ops": {"cond": tf.cond}}
+    for module, values in names.items():
         broken = getattr(utils, module)
-        if not hasattr(broken, name):
+        if not all(hasattr(broken, name) for name in values):
             mended = types.ModuleType(broken.__name__, broken.__doc__)
-            vars(mended).update(vars(broken), **{name: value})
+            vars(mended).update(vars(broken), **values)
             setattr(utils, module, mended)
+            setattr(layers, module, mended)
 
 
 _mend_tf_slim()

@@ -1,6 +1,7 @@
-"""Lets the tests import examples/digits.py and `common`."""
+"""Lets the tests import examples/digits.py, `common` and the modules of examples/forks."""
 
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples"))
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "forks")]
