@@ -408,7 +408,7 @@ def _variable(name, shape, stddev, mean=0.0):
             raise _no_graph("the layer", "a tf.function") from error
         if "already exists" not in str(error):
             raise
-        name = f"{tf.get_variable_scope().name}/{name}".lstrip("/")
+        name = str(error).split(" already exists")[0].split()[-1]
         raise ValueError(
             f"{name}: expected a variable scope without this variable, got one where it already exists. Build each "
             "layer under a tf.variable_scope of its own, or, to share the variables, under reuse=tf.AUTO_REUSE."
@@ -423,9 +423,7 @@ def _size(name, value, or_tensor=False):
     """The value of the constructor's argument `name` as a positive int, or, where that will do, a tensor."""
     expected = "a positive integer" + (" or a scalar integer tensor" if or_tensor else "")
     value = value.value if isinstance(value, tf.Dimension) else value
-    if or_tensor and tf.is_tensor(value):
-        if not value.dtype.is_integer or value.shape.ndims not in (0, None):
-            raise TypeError(f"{name}: expected {expected}, got {value}")
+    if or_tensor and tf.is_tensor(value) and value.dtype.is_integer and value.shape.ndims in (0, None):
         constant = tf.get_static_value(value)
         if constant is None:
             return value
@@ -466,9 +464,8 @@ def _float32(method, name, value):
         raise _no_graph(method, "eager mode")
     x = _tensor(name, value)
     if x.dtype.base_dtype != tf.float32:
-        message = f"{name}: expected float32, the type of the layer's variables, got {x.dtype.base_dtype.name}."
-        is_number = x.dtype.is_integer or x.dtype.is_floating or x.dtype.is_bool
-        raise TypeError(message + (" Cast it by tf.cast(x, tf.float32)." if is_number else ""))
+        got = f"{x.dtype.base_dtype.name}. Cast numbers by tf.cast(x, tf.float32)."
+        raise TypeError(f"{name}: expected float32, the type of the layer's variables, got {got}")
     return x
 
 
@@ -476,10 +473,8 @@ def _lists(x, max_samples, feature_size):
     """x as [B, N, D], or an error that says what does not fit."""
     rank = x.shape.ndims
     if rank is None or rank < 2 or tf.dimension_value(x.shape[-1]) != feature_size:
-        raise ValueError(
-            "reshaped_input: expected rows [B * N, D], lists [B, N, D] or maps [B, H, W, D] with "
-            f"D = feature_size = {feature_size}, got shape {x.shape}"
-        )
+        forms = f"rows [B * N, D], lists [B, N, D] or maps [B, H, W, D] with D = feature_size = {feature_size}"
+        raise ValueError(f"reshaped_input: expected {forms}, got shape {x.shape}")
     counted = slice(0, 1) if rank == 2 else slice(1, -1)
     expected = "a number of rows that is a multiple of" if rank == 2 else "as many samples in each list as"
     count = x.shape[counted].num_elements()
@@ -498,7 +493,8 @@ def _lengths(num_samples, lists, size):
     """num_samples as int64 [B], checked against the lists [B, N, D], or an error that says what does not fit."""
     num_samples = _tensor("num_samples", num_samples)
     if not num_samples.dtype.is_integer:
-        raise TypeError(f"num_samples: expected integers, got {num_samples.dtype.name}")
+        got = f"{num_samples.dtype.name}. CVM-Net's forward(input, do_dim_reduction) is in examples/forks/cvmnet.py"
+        raise TypeError(f"num_samples: expected integers, got {got}")
     if not num_samples.shape.is_compatible_with(lists.shape[:1]):
         raise ValueError(f"num_samples: expected shape [B] = {lists.shape[:1]}, got {num_samples.shape}")
     num_samples = tf.cast(num_samples, tf.int64)
@@ -525,23 +521,16 @@ def _checked_in_run(value, condition, message):
 
 
 def _mend_tf_slim():
-    """Mends slim.batch_norm of tf-slim 1.1.0, which misses two names in the modules of newer TensorFlows, and the Keras
-    layers that its default of updates_collections leads to: it gets copies of those modules that have the names, and
-    TensorFlow's own stay as they are."""
+    """Mends slim.batch_norm of tf-slim 1.1.0, which on newer TensorFlows misses two names of theirs, and in many forms
+    their Keras layers: it gets modules of its own to look names up in, and TensorFlow's stay as they are."""
     from tf_slim.layers import layers, utils
 
-    class GraphKeys(tf.GraphKeys):
-        # slim asks by `is` whether to take Keras layers; for an equal string it has a form of its own, equal in numbers.
-        UPDATE_OPS = "".join(list(tf.GraphKeys.UPDATE_OPS))
-
-    names = {"ops": {"Tensor": tf.Tensor, "GraphKeys": GraphKeys}, "control_flow_ops": {"cond": tf.cond}}
-    for module, values in names.items():
+    # slim asks by `is` for this text and goes to Keras; given an equal one, by a way of its own to the same numbers.
+    keys = type("GraphKeys", (tf.GraphKeys,), {"UPDATE_OPS": "".join(tf.GraphKeys.UPDATE_OPS)})
+    for module, names in [("ops", {"Tensor": tf.Tensor, "GraphKeys": keys}), ("control_flow_ops", {"cond": tf.cond})]:
         broken = getattr(utils, module)
-        if not all(hasattr(broken, name) for name in values):
-            mended = types.ModuleType(broken.__name__, broken.__doc__)
-            vars(mended).update(vars(broken), **values)
-            setattr(utils, module, mended)
-            setattr(layers, module, mended)
+        if not all(hasattr(broken, name) for name in names):
+            vars(utils)[module] = vars(layers)[module] = types.SimpleNamespace(**dict(vars(broken), **names))
 
 
 _mend_tf_slim()

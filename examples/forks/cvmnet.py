@@ -1,7 +1,7 @@
 """NetVLAD as the programs of the CVM-Net family have it: ``import cvmnet as lp`` in place of their loupe.
 
-CVM-Net (Hu, Feng, Nguyen, Lee, CVPR 2018; github.com/david-husx/crossview_localisation) and VIGOR (Zhu, Yang, Chen, CVPR
-2021, arXiv:2011.12172; github.com/Jeff-Zilence/VIGOR). What differs from `loupe.NetVLAD`:
+CVM-Net (Hu, Feng, Nguyen, Lee, CVPR 2018; github.com/david-husx/crossview_localisation) and VIGOR (Zhu, Yang, Chen,
+CVPR 2021, arXiv:2011.12172; github.com/Jeff-Zilence/VIGOR). What differs from `loupe.NetVLAD`:
 
 - each sample is l2-normalised first;
 - the descriptor is projected only if the call of `forward` asks for it, and never gated, whatever `gating` is.

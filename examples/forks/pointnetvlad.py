@@ -1,7 +1,7 @@
 """NetVLAD as the programs of the PointNetVLAD family have it: ``import pointnetvlad as lp`` in place of their loupe.
 
-PointNetVLAD (Uy, Lee, CVPR 2018, arXiv:1804.03492; github.com/mikacuy/pointnetvlad), LPD-Net, FICL-Net and the NetVLAD of
-attentive-netvlad. What differs from `loupe.NetVLAD`:
+PointNetVLAD (Uy, Lee, CVPR 2018, arXiv:1804.03492; github.com/mikacuy/pointnetvlad), LPD-Net, FICL-Net, and the NetVLAD
+of attentive-netvlad. What differs from `loupe.NetVLAD`:
 
 - the projection is followed by a batch norm ``bn``, with ``add_batch_norm=False`` too, and then by the gates;
 - the assignment's batch norm is not the fused one: its moving variance is that of the batch, without the factor

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 import tf_slim as slim
 from tensorflow.python.framework import ops
 from tensorflow.python.ops import control_flow_ops
-from tf_slim.layers import utils
+from tf_slim.layers import layers, utils
 
 IMPORT = """
 import copy, logging, os, random, sys, tempfile, warnings
@@ -41,6 +41,9 @@ def settings():
 def contents():
     return {name: dict(vars(module)) for name, module in list(sys.modules.items()) if name.startswith("tensorflow")}
 
+batch_norm = tf_slim.batch_norm
+with tf_slim.arg_scope([batch_norm], decay=0.5, center=False) as arguments:
+    pass
 before, modules = settings(), contents()
 with tempfile.TemporaryFile() as written:
     sys.stdout.flush(), sys.stderr.flush()
@@ -63,6 +66,15 @@ for name, module in modules.items():
     assert not changed, (name, changed)
 for broken in (ops, control_flow_ops):
     assert broken.__name__ in modules
+
+# A function and an arg_scope from before the import serve on.
+assert tf_slim.batch_norm is batch_norm
+with tf.Graph().as_default() as graph, tf.Session() as session, tf_slim.arg_scope(arguments):
+    batch_norm(tf.ones([2, 3, 4]), scope="bn")
+    assert [v.op.name for v in tf.global_variables()] == ["bn/moving_mean", "bn/moving_variance"]
+    session.run(tf.global_variables_initializer())
+    session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
+    assert session.run(tf.global_variables()[0]).tolist() == [0.5] * 4
 """
 
 RELOAD = """
@@ -92,24 +104,28 @@ def test_reload():
     child.run(RELOAD)
 
 
-@pytest.mark.parametrize("module, name", [(ops, "Tensor"), (control_flow_ops, "cond")], ids=["ops", "control_flow_ops"])
-def test_tf_slim_is_mended_only_where_broken(module, name):
+@pytest.mark.parametrize(
+    "module, names", [(ops, {"Tensor", "GraphKeys"}), (control_flow_ops, {"cond"})], ids=["ops", "control_flow_ops"]
+)
+def test_tf_slim_is_mended_only_where_broken(module, names):
     used = getattr(utils, module.__name__.split(".")[-1])
-    if hasattr(module, name):
+    if all(hasattr(module, name) for name in names):
         assert used is module
     else:
-        assert used is not module
-        assert {key for key in vars(used) if getattr(used, key) is not getattr(module, key, None)} == {name}
+        assert used is getattr(layers, module.__name__.split(".")[-1])
+        assert {key for key in vars(used) if getattr(used, key) is not getattr(module, key, None)} == names
         assert set(vars(module)) <= set(vars(used))
+
+
+def test_keys_of_collections_stay_equal():
+    assert layers.ops.GraphKeys.UPDATE_OPS == tf.GraphKeys.UPDATE_OPS
+    assert vars(tf.GraphKeys).keys() <= set(dir(layers.ops.GraphKeys))
 
 
 @pytest.mark.parametrize("form", ["bool", "constant", "placeholder"])
 @pytest.mark.parametrize("shape", [(6, 3), (2, 4, 4, 3)], ids=["rows", "maps"])
 def test_batch_norm_of_users(shape, form, session, rng):
-    """slim.batch_norm itself works for users, on rows and maps, however they say is_training.
-
-    For maps, slim's default of updates_collections goes through Keras 2, which TensorFlow from 2.16 on does not carry.
-    """
+    """slim.batch_norm itself works for users, on rows and maps, however they say is_training (more in test_slim.py)."""
     x = rng.standard_normal(shape).astype(np.float32) + 2
     mode = tf.placeholder(tf.bool, [])
     for is_training in (True, False):

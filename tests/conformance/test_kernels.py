@@ -1,32 +1,15 @@
 """Every op of the graphs, forward and backward, can run on a GPU."""
 
-import functools
 import re
 
 import pytest
 import tensorflow.compat.v1 as tf
 from support.configurations import CONFIGURATIONS
+from support.kernels import gpu_kernels, has_gpu_kernel
 from support.pooling_graph import build, each_configuration_and_lengths
-from tensorflow.python.framework import kernels
 
 # Without a kernel for GPUs in TensorFlow itself: the summary that NetRVLAD makes of its biases, and its tag.
 SUMMARY = re.compile("cluster_biases(_1)?(/tag)?$")
-
-
-@functools.lru_cache(maxsize=None)
-def gpu_kernels(op):
-    """For each kernel of the op for GPUs in the installed TensorFlow, the types that it takes, a dict by attribute."""
-    return [
-        {c.name: set(c.allowed_values.list.type) for c in kernel.constraint if c.allowed_values.list.type}
-        for kernel in kernels.get_registered_kernels_for_op(op).kernel
-        if kernel.device_type in ("GPU", "DEFAULT")
-    ]
-
-
-def has_gpu_kernel(node):
-    return any(
-        all(node.attr[name].type in allowed for name, allowed in types.items()) for types in gpu_kernels(node.op)
-    )
 
 
 needs_gpu_kernels = pytest.mark.skipif(

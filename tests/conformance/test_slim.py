@@ -1,4 +1,4 @@
-"""slim.batch_norm, after `import loupe`, in each of the forms that work on TensorFlow 1.15, with that version's numbers.
+"""slim.batch_norm, after `import loupe`, works in each form that works on TensorFlow 1.15, with that version's numbers.
 
 goldens/slim_batch_norm.npz has them: what goes in, ``x:R`` for inputs of rank R and the variables by name, and each of
 the `OUTCOMES`, ``OUTCOME:R``, by fused, updates_collections and mode.

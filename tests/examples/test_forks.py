@@ -5,19 +5,27 @@ pytest prints the worst errors against the goldens at its end (see tests/conftes
 """
 
 import collections
+import importlib
+import inspect
+import os
+import shutil
+import sys
 
 from support import golden
 import cvmnet
 import epcnet
+import loupe
 import numpy as np
 import pcan
 import pointnetvlad
 import pytest
 import soccernet_multimodal
 import tensorflow.compat.v1 as tf
-from support.comparison import assign, by_name, names, randomize, relative_error
+from support.comparison import assign, by_name, randomize, relative_error
+from support.kernels import gpu_kernels, has_gpu_kernel
+from support.numpy_pooling import flat_unit, softmax, unit
 
-B, N, D, K, O = SIZES = 3, 10, 8, 4, 6  # of the goldens; a map of theirs is [B, 2, 5, D]
+B, N, D, K, O = 3, 10, 8, 4, 6  # noqa: E741 (the sizes of the goldens; a map of theirs is [B, 2, 5, D])
 
 
 class Fork(collections.namedtuple("Fork", "layer arguments forward_arguments")):
@@ -43,6 +51,9 @@ FORKS = {
 GOLDENS = {"pointnetvlad": "pointnetvlad", "epcnet": "pointnetvlad"}
 GOLDENS.update((name, name) for name in FORKS if name.startswith(("epcnet_", "cvmnet_")) or name.endswith("netrvlad"))
 
+MODULES = ("pointnetvlad", "epcnet", "cvmnet", "soccernet_multimodal", "pcan")
+
+each_module = pytest.mark.parametrize("module", [sys.modules[name] for name in MODULES], ids=MODULES)
 each_golden = pytest.mark.parametrize("name", sorted(GOLDENS))
 each_fork = pytest.mark.parametrize("name", sorted(FORKS))
 
@@ -77,3 +88,240 @@ def test_goldens(name, mode, session, check):
     if mode == "train":
         expected.update(golden.of_kind(recorded, "after_update"))
     check(name, "moving averages", session.run(by_name(tf.global_variables())), expected)
+
+
+# The statement of the formulas in NumPy, which lengths and the weights of pcan are held against.
+
+
+def numpy_pool(name, lists, values, lengths, weights, is_training):
+    """The output for lists [B, N, D] and their lengths, and the moving averages after one step, a dict by name."""
+    values = {key.replace("_video", ""): np.asarray(value, np.float64) for key, value in values.items()}
+    has_second_norm = name.startswith(("pointnetvlad", "epcnet", "pcan"))
+    averages = {}
+
+    def normed(x, scope, fused=True):
+        if scope + "_bn/beta" in values:
+            scope += "_bn"
+        elif scope + "_biases" in values:
+            return x + values[scope + "_biases"]
+        beta, gamma, mean, variance = (
+            values[f"{scope}/{part}"] for part in ("beta", "gamma", "moving_mean", "moving_variance")
+        )
+        if is_training:
+            factor = len(x) / (len(x) - 1) if fused else 1
+            averages[scope + "/moving_mean"] = 0.999 * mean + 0.001 * x.mean(axis=0)
+            averages[scope + "/moving_variance"] = 0.999 * variance + 0.001 * factor * x.var(axis=0)
+            mean, variance = x.mean(axis=0), x.var(axis=0)
+        return gamma * (x - mean) / np.sqrt(variance + 0.001) + beta
+
+    is_real = np.arange(lists.shape[1]) < np.reshape(lengths, [-1, 1])
+    x = np.where(is_real[:, :, None], lists, 0).astype(np.float64)
+    if name.startswith("cvmnet"):
+        x = unit(x, axis=2)
+    a = np.zeros(x.shape[:2] + (K,))
+    a[is_real] = softmax(normed(x[is_real] @ values["cluster_weights"], "cluster", fused=not has_second_norm))
+    if weights is not None:
+        a[is_real] *= weights[is_real]
+    sums = np.einsum("bnk,bnd->bdk", a, x)
+    if "cluster_weights2" in values:
+        sums = sums - a.sum(axis=1)[:, None] * values["cluster_weights2"]
+    y = flat_unit(unit(sums, axis=1))
+    if "hidden1_weights" in values:
+        rows = y.reshape(-1, len(values["hidden1_weights"])) @ values["hidden1_weights"]
+        rows = normed(rows, "bn") if has_second_norm else rows
+        y = rows.reshape(len(lists), -1, O).sum(axis=1)
+    if "gating_weights" in values:
+        y = y / (1 + np.exp(-normed(y @ values["gating_weights"], "gating")))
+    return y, averages
+
+
+@each_fork
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_lengths(name, mode, session, rng):
+    """Against NumPy, with NaN for padding, in samples and in weights."""
+    lengths = [N, 3, 0]
+    is_padding = (np.arange(N) >= np.reshape(lengths, [-1, 1]))[:, :, None]
+    filled = {
+        "x": np.where(is_padding, np.nan, rng.standard_normal([B, N, D])).astype(np.float32),
+        "weights": np.where(is_padding, np.nan, rng.standard_normal([B, N, 1])).astype(np.float32),
+    }
+    x = tf.placeholder(tf.float32, [None, N, D])
+    weights = tf.placeholder(tf.float32, [None, N, 1]) if name == "pcan" else None
+    num_samples = tf.placeholder(tf.int32, [None])
+    y = FORKS[name].build(x, num_samples, weights, is_training=mode == "train")
+    sources = [x] + tf.trainable_variables() + ([] if weights is None else [weights])
+    gradients = tf.gradients(y**2, sources)
+    values = randomize(session, rng)
+    feed = {x: filled["x"], num_samples: lengths}
+    if weights is not None:
+        feed[weights] = filled["weights"]
+    outputs, gradients, _ = session.run([y, gradients, tf.get_collection(tf.GraphKeys.UPDATE_OPS)], feed)
+    given = None if weights is None else filled["weights"]
+    expected, averages = numpy_pool(name, filled["x"], values, lengths, given, mode == "train")
+    assert relative_error(outputs, expected) <= 2e-5
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    assert not gradients[0][np.broadcast_to(is_padding, [B, N, D])].any()
+    moved = {key.replace("_video", ""): v for key, v in session.run(by_name(tf.global_variables())).items()}
+    assert bool(averages) == (mode == "train" and not name.startswith("cvmnet"))
+    assert all(relative_error(moved[key], value) <= 1e-6 for key, value in averages.items())
+
+
+def test_maps_of_unknown_size(session, rng):
+    """For cvmnet, with one graph for all sizes."""
+    x = tf.placeholder(tf.float32, [None, None, None, D])
+    y = FORKS["cvmnet_reduced"].build(x, max_samples=tf.shape(x)[1] * tf.shape(x)[2])
+    values = randomize(session, rng)
+    assert y.shape.as_list() == [None, O]
+    for height, width in [(2, 5), (1, 1), (3, 4)]:
+        maps = rng.standard_normal([B, height, width, D]).astype(np.float32)
+        expected, _ = numpy_pool("cvmnet", maps.reshape(B, -1, D), values, [height * width] * B, None, True)
+        assert relative_error(session.run(y, {x: maps}), expected) <= 2e-5
+
+
+@pytest.mark.parametrize("shape", [(B * N, 1), (B, N, 1)], ids=str)
+def test_forms_of_weights(shape, session, rng):
+    """For pcan; weights of one are as if there were none."""
+    x = rng.standard_normal([B * N, D]).astype(np.float32)
+    with tf.variable_scope("scope", reuse=tf.AUTO_REUSE):
+        weighted = pcan.NetVLAD(D, N, K, O).forward(x, np.ones(shape, np.float32))
+        plain = pointnetvlad.NetVLAD(D, N, K, O).forward(x)
+    randomize(session, rng)
+    weighted, plain = session.run([weighted, plain])
+    assert relative_error(weighted, plain) <= 1e-5
+
+
+def test_suffixes_share_a_scope(session):
+    """Two modalities in one scope, with gates of the user's own, reused and partitioned."""
+    x, partitioner = tf.zeros([B * N, D]), tf.fixed_size_partitioner(2)
+    arguments = (D, N, K, O, False, True, False)
+    with tf.variable_scope("scope", reuse=tf.AUTO_REUSE, partitioner=partitioner):
+        for suffix in ("_video", "_audio", "_video"):
+            layer = soccernet_multimodal.NetVLAD(*arguments, suffix)
+            layer.context_gating(layer.forward(x))
+    variables = ["cluster_weights", "cluster_bn/beta", "cluster_bn/gamma", "cluster_weights2", "hidden1_weights"]
+    variables += ["gating_weights", "gating_bn/beta", "gating_bn/gamma"]
+    parts = [name.replace("/", "{0}/") if "/" in name else name + "{0}" for name in variables]
+    expected = {f"scope/{part.format(s)}/part_{i}" for part in parts for s in ("_video", "_audio") for i in (0, 1)}
+    # The only slice of the first axis of cluster_weights2 is not split further.
+    expected = {name for name in expected if not name.endswith(("2_video/part_1", "2_audio/part_1"))}
+    assert set(by_name(tf.trainable_variables())) == expected
+    session.run(tf.global_variables_initializer())
+
+    with tf.variable_scope("other"):
+        soccernet_multimodal.NetRVLAD(*arguments, "_video").forward(x)
+        with pytest.raises(ValueError, match="^other/cluster_weights_video: .* already exists"):
+            soccernet_multimodal.NetRVLAD(*arguments, "_video").forward(x)
+
+
+@pytest.mark.parametrize(
+    "layer, arguments",
+    [
+        (pointnetvlad.NetVLAD, []),
+        (epcnet.NetVLAD, []),
+        (epcnet.G_VLAD, ["groups"]),
+        (cvmnet.NetVLAD, []),
+        (soccernet_multimodal.NetVLAD, ["suffix_tensor_name"]),
+        (soccernet_multimodal.NetRVLAD, ["suffix_tensor_name"]),
+        (pcan.NetVLAD, []),
+    ],
+)
+def test_signatures(layer, arguments):
+    sizes, flags = ["feature_size", "max_samples", "cluster_size", "output_dim"], ["gating", "add_batch_norm"]
+    flags += ["is_training"]
+    expected = sizes + arguments + flags if "groups" in arguments else sizes + flags + arguments
+    assert list(inspect.signature(layer).parameters) == expected
+    forward = {cvmnet.NetVLAD: ["input", "do_dim_reduction"], pcan.NetVLAD: ["reshaped_input", "sample_weights"]}
+    forward = forward.get(layer, ["reshaped_input"])
+    assert list(inspect.signature(layer.forward).parameters) == ["self"] + forward + ["num_samples"]
+
+
+def test_errors():
+    x = tf.zeros([B * N, D])
+    for groups in (0, 3, True, 2.0):
+        with pytest.raises(ValueError, match="groups: expected a positive integer that divides D [*] K = 32, got"):
+            epcnet.G_VLAD(D, N, K, O, groups)
+    with pytest.raises(TypeError, match="suffix_tensor_name: expected a str, got 1"):
+        soccernet_multimodal.NetVLAD(D, N, K, O, True, True, True, 1)
+    with pytest.raises(TypeError, match="do_dim_reduction: expected a bool, got"):
+        cvmnet.NetVLAD(D, N, K, O).forward(x, np.full([B], N))
+    with pytest.raises(ValueError, match=r"^sample_weights: .* got shape \(30, 2\)"):
+        pcan.NetVLAD(D, N, K, O).forward(x, np.zeros([B * N, 2], np.float32))
+    with pytest.raises(TypeError, match="^sample_weights: expected float32"):
+        pcan.NetVLAD(D, N, K, O).forward(x, np.zeros([B * N, 1], np.int32))
+
+
+@pytest.mark.parametrize("num_samples", [True, False, 0.5])
+def test_a_call_of_cvmnet_meant_for_its_module(num_samples):
+    with pytest.raises(
+        TypeError, match="num_samples: expected integers, got (bool|float32)[.] .* examples/forks/cvmnet"
+    ):
+        loupe.NetVLAD(D, N, K, O).forward(tf.zeros([B * N, D]), num_samples)
+
+
+@each_module
+def test_a_module_works_alone(module, tmp_path, monkeypatch):
+    """Copied beside loupe.py, without its neighbours."""
+    shutil.copy(module.__file__, str(tmp_path))
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name)
+    forks = os.path.dirname(module.__file__)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)] + [path for path in sys.path if path != forks])
+    copy = importlib.import_module(module.__name__)
+    assert os.path.dirname(copy.__file__) == str(tmp_path)
+    given = [tf.ones([B * N, 1])] if copy.__name__ == "pcan" else []
+    assert copy.NetVLAD(D, N, K, O).forward(tf.ones([B * N, D]), *given).shape[0] == B
+
+
+@each_fork
+def test_every_op_has_a_gpu_kernel(name, graph):
+    if not gpu_kernels("MatMul"):
+        pytest.skip("this wheel of TensorFlow has no kernels for GPUs")
+    x, weights = tf.placeholder(tf.float32, [None, N, D]), tf.placeholder(tf.float32, [None, N, 1])
+    y = FORKS[name].build(x, tf.placeholder(tf.int32, [None]), weights if name == "pcan" else None)
+    tf.gradients(y, [x] + tf.trainable_variables())
+    asked = [node for node in graph.as_graph_def().node if not node.device.endswith("CPU:0")]
+    missing = {node.name: node.op for node in asked if node.op != "Placeholder" and not has_gpu_kernel(node)}
+    assert not missing
+
+
+@each_fork
+@pytest.mark.parametrize("has_lengths", [False, True], ids=["full", "lengths"])
+@pytest.mark.parametrize("form", ["tflite", "onnx"])
+@pytest.mark.long
+def test_exports(name, has_lengths, form, session, rng):
+    x = tf.placeholder(tf.float32, [B, N, D], name="x")
+    inputs = [x]
+    if has_lengths:
+        inputs.append(tf.placeholder(tf.int32, [B], name="num_samples"))
+    if name == "pcan":
+        inputs.append(tf.placeholder(tf.float32, [B, N, 1], name="weights"))
+    given = dict(zip(["num_samples"] if has_lengths else [], inputs[1:]))
+    y = FORKS[name].build(x, weights=inputs[-1] if name == "pcan" else None, is_training=False, **given)
+    y = tf.identity(y, name="y")
+    randomize(session, rng)
+    numbers = {"num_samples": np.array([N, 3, 0], np.int32)}
+    feed = {t: numbers.get(t.op.name, rng.standard_normal(t.shape.as_list()).astype(np.float32)) for t in inputs}
+    came = {"tflite": run_tflite, "onnx": run_onnx}[form](session, inputs, y, feed)
+    assert relative_error(came, session.run(y, feed)) <= 1e-5
+
+
+def run_tflite(session, inputs, y, feed):
+    if tf.__version__.startswith("1."):
+        pytest.skip("TensorFlow 1.15 starts its converter as a program; test_export.py runs it for the layers")
+    converter = tf.lite.TFLiteConverter.from_session(session, inputs, [y])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    places = {detail["name"].split(":")[0]: detail["index"] for detail in interpreter.get_input_details()}
+    for tensor, value in feed.items():
+        interpreter.set_tensor(places[tensor.op.name], value)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def run_onnx(session, inputs, y, feed):
+    tf2onnx, onnxruntime = pytest.importorskip("tf2onnx"), pytest.importorskip("onnxruntime")
+    frozen = tf.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), ["y"])
+    model, _ = tf2onnx.convert.from_graph_def(frozen, input_names=[x.name for x in inputs], output_names=["y:0"])
+    served = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return served.run(None, {tensor.name: value for tensor, value in feed.items()})[0]

@@ -1,0 +1,21 @@
+"""Which ops of a graph can run on a GPU, by the kernels in the installed TensorFlow."""
+
+import functools
+
+from tensorflow.python.framework import kernels
+
+
+@functools.lru_cache(maxsize=None)
+def gpu_kernels(op):
+    """For each kernel of the op for GPUs in the installed TensorFlow, the types that it takes, a dict by attribute."""
+    return [
+        {c.name: set(c.allowed_values.list.type) for c in kernel.constraint if c.allowed_values.list.type}
+        for kernel in kernels.get_registered_kernels_for_op(op).kernel
+        if kernel.device_type in ("GPU", "DEFAULT")
+    ]
+
+
+def has_gpu_kernel(node):
+    return any(
+        all(node.attr[name].type in allowed for name, allowed in types.items()) for types in gpu_kernels(node.op)
+    )
