@@ -10,7 +10,7 @@ TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def run(program, *arguments):
-    """Runs the text `program` with those arguments, and raises with what it wrote if it fails."""
+    """Runs the text `program` with those arguments and returns what it wrote, or raises with that if it fails."""
     paths = [os.path.dirname(os.path.abspath(loupe.__file__)), TESTS]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
     child = subprocess.run(
@@ -22,3 +22,4 @@ def run(program, *arguments):
         timeout=300,
     )
     assert child.returncode == 0, child.stdout
+    return child.stdout
