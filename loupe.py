@@ -493,8 +493,8 @@ def _lengths(num_samples, lists, size):
     """num_samples as int64 [B], checked against the lists [B, N, D], or an error that says what does not fit."""
     num_samples = _tensor("num_samples", num_samples)
     if not num_samples.dtype.is_integer:
-        got = f"{num_samples.dtype.name}. CVM-Net's forward(input, do_dim_reduction) is in examples/forks/cvmnet.py"
-        raise TypeError(f"num_samples: expected integers, got {got}")
+        hint = ". CVM-Net's do_dim_reduction is in examples/forks/cvmnet.py" if num_samples.shape.ndims == 0 else ""
+        raise TypeError(f"num_samples: expected integers, got {num_samples.dtype.name}{hint}")
     if not num_samples.shape.is_compatible_with(lists.shape[:1]):
         raise ValueError(f"num_samples: expected shape [B] = {lists.shape[:1]}, got {num_samples.shape}")
     num_samples = tf.cast(num_samples, tf.int64)

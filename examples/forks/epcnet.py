@@ -1,7 +1,7 @@
 """The layers of EPC-Net: ``import epcnet as lp`` in place of its loupe.
 
-EPC-Net (Hui, Cheng, Xie, Yang, Xu, Efficient 3D point cloud feature learning for large-scale place recognition, IEEE
-Transactions on Image Processing 2022, arXiv:2101.02374; github.com/fpthink/EPC-Net). What differs from `loupe.NetVLAD`:
+EPC-Net (Hui, Cheng, Xie, Yang, Efficient 3D point cloud feature learning for large-scale place recognition, 2021,
+arXiv:2101.02374; github.com/fpthink/EPC-Net). What differs from `loupe.NetVLAD`:
 
 - the projection is followed by a batch norm ``bn``, with ``add_batch_norm=False`` too, and then by the gates;
 - the assignment's batch norm is not the fused one: its moving variance is that of the batch, without the factor

@@ -8,6 +8,7 @@ import collections
 import importlib
 import inspect
 import os
+import re
 import shutil
 import sys
 
@@ -21,6 +22,7 @@ import pointnetvlad
 import pytest
 import soccernet_multimodal
 import tensorflow.compat.v1 as tf
+import tf_slim as slim
 from support.comparison import assign, by_name, randomize, relative_error
 from support.kernels import gpu_kernels, has_gpu_kernel
 from support.numpy_pooling import flat_unit, softmax, unit
@@ -325,3 +327,21 @@ def run_onnx(session, inputs, y, feed):
     model, _ = tf2onnx.convert.from_graph_def(frozen, input_names=[x.name for x in inputs], output_names=["y:0"])
     served = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return served.run(None, {tensor.name: value for tensor, value in feed.items()})[0]
+
+
+def test_readme():
+    """It names each module, and what mends a program is there."""
+    with open(os.path.join(os.path.dirname(pcan.__file__), "README.md"), encoding="utf-8") as file:
+        text = file.read()
+    assert set(re.findall(r"`(\w+)\.py`", text)) == set(MODULES) | {"loupe"}
+    names = set(re.findall(r"\bslim\.(\w+)", text)) - {"slim"}
+    assert {"batch_norm", "fully_connected", "dropout", "xavier_initializer"} <= names
+    assert all(hasattr(slim, name) for name in names), names
+    t = tf.placeholder(tf.bool, [])
+    slim.dropout(slim.fully_connected(tf.zeros([2, 3]), 8, activation_fn=None), keep_prob=0.5, is_training=t)
+    assert [variable.op.name for variable in tf.global_variables()] == [
+        "fully_connected/weights",
+        "fully_connected/biases",
+    ]
+    with pytest.raises(TypeError, match="cluster_size: expected a positive integer, got 32.0"):
+        loupe.NetVLAD(D, N, 64 / 2, O)
