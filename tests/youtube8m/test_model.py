@@ -15,28 +15,42 @@ with open(str(GOLDENS / "models.json")) as file:
     MODELS = json.load(file)
 POOLINGS = {
     "gated_netfv": "netfv",
+    "gated_soft_dbow": "gated-soft-dbow",
+    "gated_soft_dbow_gatedmoe": "gated-soft-dbow",
+    "gru": "gru",
+    "lstm": "lstm",
     "gated_netrvlad": "netrvlad",
     "gated_netvlad": "netvlad",
     "netvlad_relu": "netvlad",
     "soft_dbow": "soft-dbow",
 }
-SMALL = {"feature_names": ("rgb", "audio"), "feature_sizes": (6, 4), "num_classes": 5, "clusters": 8, "hidden_size": 3}
+SMALL = {
+    "feature_names": ("rgb", "audio"), "feature_sizes": (6, 4), "num_classes": 5,
+    "clusters": 8, "hidden_size": 3, "cells": 4,
+}  # fmt: skip
 each_model = pytest.mark.parametrize("name", sorted(MODELS))
 
 
-def golden_settings(name):
-    flags = MODELS[name]["flags"]
-    prefix = next(key for key in flags if key.endswith("_cluster_size")).split("_")[0]
+def golden_settings(name, flags=None, num_classes=20):
+    """The settings of a golden model, or of another with those flags of the 2017 program."""
+    flags = flags or MODELS[name]["flags"]
+
+    def flag(end, default=None):
+        """The value of the flag of that name, or with the model's name before it."""
+        return next((value for key, value in flags.items() if ("_" + key).endswith("_" + end)), default)
+
     return argparse.Namespace(
         feature_names=("rgb", "audio"),
         feature_sizes=(1024, 128),
-        num_classes=20,
+        num_classes=num_classes,
         pooling=POOLINGS[name],
-        clusters=flags[prefix + "_cluster_size"],
-        hidden_size=flags[prefix + "_hidden_size"],
-        relu=flags[prefix + "_relu"],
-        gating=flags["gating"],
-        probability_gating=flags["moe_prob_gating"],
+        clusters=flag("cluster_size"),
+        hidden_size=flag("hidden_size"),
+        relu=flag("relu", False),
+        gating=flags.get("gating", False),
+        probability_gating=flags.get("moe_prob_gating", False),
+        cells=flag("cells"),
+        layers=2,
         mixtures=2,
         moe_l2=flags["moe_l2"],
         batch_norm_decay=0.999,
@@ -51,9 +65,10 @@ def preset_settings(preset, **values):
 @pytest.mark.parametrize("mode, padding", [("infer", None), ("train", None), ("train", 4)])
 def test_golden(name, mode, padding, session):
     golden = np.load(str(GOLDENS / (name + ".npz")))
-    frames, num_frames = golden["input"], None
+    frames, num_frames = golden["input"], golden["num_frames"] if "num_frames" in golden else None
     if padding is not None:
-        num_frames = np.full(frames.shape[0], frames.shape[1], np.int32)
+        if num_frames is None:
+            num_frames = np.full(frames.shape[0], frames.shape[1], np.int32)
         frames = np.pad(frames, [(0, 0), (0, padding), (0, 0)], mode="edge")
     settings = golden_settings(name)
     built = model.build(tf.constant(frames), num_frames, settings, mode == "train", golden["labels"])
@@ -87,7 +102,7 @@ def test_padding_changes_nothing(preset, session, rng):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("preset", ["gated-netvlad", "gated-netfv", "soft-dbow", "mean"])
+@pytest.mark.parametrize("preset", ["gated-netvlad", "gated-netfv", "soft-dbow", "gated-soft-dbow", "gru", "mean"])
 @pytest.mark.parametrize("names, sizes", [(("rgb",), (6,)), (("rgb", "audio", "flow"), (6, 4, 3))])
 def test_any_list_of_features(preset, names, sizes, session):
     settings = preset_settings(preset, **dict(SMALL, feature_names=names, feature_sizes=sizes))

@@ -12,8 +12,8 @@ SHOWN = 3  # How many of the variables that differ an error names.
 
 # The settings that say what variables a model has.
 ARCHITECTURE = [
-    "preset", "clusters", "hidden_size", "relu", "gating", "probability_gating", "mixtures", "feature_names",
-    "feature_sizes", "num_classes",
+    "preset", "clusters", "hidden_size", "cells", "layers", "relu", "gating", "probability_gating", "mixtures",
+    "feature_names", "feature_sizes", "num_classes",
 ]  # fmt: skip
 
 
@@ -100,7 +100,8 @@ def _hint(checkpoint, settings):
         implied = dict(PUBLISHED, **PRESETS.get(kept["preset"], {}))
         differing = [name for name in differing if kept[name] != implied.get(name)]
     if not differing:
-        return "Look at --preset, --clusters, --hidden-size, --num-classes and --feature-sizes"
+        flags = "--clusters, --hidden-size" if settings.cells is None else "--cells, --layers"
+        return f"Look at --preset, {flags}, --num-classes and --feature-sizes"
     return "It was trained with " + " ".join(_flag(name, kept[name]) for name in differing)
 
 

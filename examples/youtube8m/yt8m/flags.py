@@ -117,6 +117,8 @@ def _add_model(parser, source, preset):
     group.add_argument("--clusters", type=positive, help="how many clusters the frames' first feature has")
     group.add_argument("--hidden-size", type=positive, help="the width of the pooled video")
     group.add_argument("--mixtures", type=positive, help="how many experts each class has")
+    group.add_argument("--cells", type=positive, help="how many cells a layer of gru or lstm has")
+    group.add_argument("--layers", type=positive, help="how many layers gru or lstm has")
     group.add_argument("--moe-l2", type=not_negative, help="the weight of the experts' and their gates' L2 penalty")
     group.add_argument("--batch-norm-decay", type=decay, help="the decay of batch norm's moving averages")
     for switch, help in [

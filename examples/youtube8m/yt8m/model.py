@@ -1,4 +1,7 @@
-"""The published late-fusion models: the features pooled apart, joined, projected, gated, and classified by experts."""
+"""The published models: a video's frames made one vector, and that classified by experts.
+
+In the late-fusion models the features are pooled apart, joined, projected and gated; the others are in `recurrent`.
+"""
 
 import collections
 import contextlib
@@ -9,14 +12,18 @@ import tf_slim as slim
 from common.errors import UserError
 from common.pooling import MeanPooling
 
-# By method: its class, the end of the published variable scopes, and how many times fewer clusters the features after
-# the first have.
+from yt8m import recurrent
+from yt8m.pooling import GatedSoftDBoW
+
+# By method: the classes of the first feature and of those after it, the end of the published variable scopes, and how
+# many times fewer clusters the features after the first have.
 POOLINGS = {
-    "netvlad": (loupe.NetVLAD, "VLAD", 2),
-    "netrvlad": (loupe.NetRVLAD, "VLAD", 2),
-    "netfv": (loupe.NetFV, "FV", 2),
-    "soft-dbow": (loupe.SoftDBoW, "DBOF", 8),
-    "mean": (MeanPooling, "mean", 1),
+    "netvlad": (loupe.NetVLAD, loupe.NetVLAD, "VLAD", 2),
+    "netrvlad": (loupe.NetRVLAD, loupe.NetRVLAD, "VLAD", 2),
+    "netfv": (loupe.NetFV, loupe.NetFV, "FV", 2),
+    "soft-dbow": (loupe.SoftDBoW, loupe.SoftDBoW, "DBOF", 8),
+    "gated-soft-dbow": (GatedSoftDBoW, loupe.SoftDBoW, "DBOF", 8),
+    "mean": (MeanPooling, MeanPooling, "mean", 1),
 }
 
 Model = collections.namedtuple("Model", "predictions loss regularization")
@@ -29,7 +36,7 @@ def build(frames, num_frames, settings, is_training, labels=None):
       frames: float32 [B, F, D], the features side by side, not normalised.
       num_frames: how many leading frames of each video are real, an integer tensor [B]; or None, if all are.
       settings: has the names and sizes of the features, `num_classes` and the values of the model's flags (see
-        `flags`) and `pooling`, a key of `POOLINGS`, as attributes.
+        `flags`) and `pooling`, a key of `POOLINGS` or of `recurrent.CELLS`, as attributes.
       is_training: whether batch norm uses the statistics of the batch, and adds to ``tf.GraphKeys.UPDATE_OPS``.
       labels: bool [B, V]. Default None: there is no loss.
 
@@ -44,15 +51,10 @@ def build(frames, num_frames, settings, is_training, labels=None):
         [slim.batch_norm], decay=settings.batch_norm_decay, center=True, scale=True, is_training=is_training
     )
     with batch_norm:
-        video = LateFusion(frames, settings, is_training).forward(frames, num_frames)  # [B, H]
-        if settings.relu:
-            video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
+        if settings.pooling in recurrent.CELLS:
+            video = recurrent.last_states(frames, num_frames, settings, is_training)
         else:
-            initializer = tf.random_normal_initializer(stddev=0.01)
-            video += tf.get_variable("hidden1_biases", [settings.hidden_size], initializer=initializer)
-        if settings.gating:
-            with _renamed_variables({"gating_weights": "gating_weights_2"}):
-                video = loupe.context_gating(video, is_training=is_training)
+            video = _late_fusion(frames, num_frames, settings, is_training)
         probabilities, regularization = _mixture_of_experts(video, settings)
         if settings.probability_gating:
             with _renamed_variables({"gating_weights": "gating_prob_weights", "gating_bn": "gating_prob_bn"}):
@@ -63,9 +65,25 @@ def build(frames, num_frames, settings, is_training, labels=None):
 
 def build_on(batch, settings, is_training):
     """Builds a model on a batch of `records.dataset`, with its loss; otherwise as `build`."""
-    # Frames that were drawn at random fill the list, and what tells padding apart would cost time for nothing.
-    num_frames = None if settings.frame_sampling == "random" else batch["num_frames"]
+    num_frames = batch["num_frames"]
+    if settings.frame_sampling == "random" and settings.pooling not in recurrent.CELLS:
+        # Frames that were drawn at random fill the list, and what tells padding apart would cost time for nothing.
+        num_frames = None
     return build(batch["frames"], num_frames, settings, is_training, batch["labels"])
+
+
+def _late_fusion(frames, num_frames, settings, is_training):
+    """The frames pooled, projected and gated. [B, H]"""
+    video = LateFusion(frames, settings, is_training).forward(frames, num_frames)
+    if settings.relu:
+        video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
+    else:
+        initializer = tf.random_normal_initializer(stddev=0.01)
+        video += tf.get_variable("hidden1_biases", [settings.hidden_size], initializer=initializer)
+    if settings.gating:
+        with _renamed_variables({"gating_weights": "gating_weights_2"}):
+            video = loupe.context_gating(video, is_training=is_training)
+    return video
 
 
 class LateFusion(loupe.PoolingBaseModel):
@@ -95,14 +113,15 @@ class LateFusion(loupe.PoolingBaseModel):
 
     def _layers(self):
         """Of each feature, the variable scope and the layer."""
-        method, suffix, divisor = POOLINGS[self.settings.pooling]
+        first, others, suffix, divisor = POOLINGS[self.settings.pooling]
         layers = []
         for number, (name, size) in enumerate(zip(self.settings.feature_names, self.settings.feature_sizes)):
-            clusters = self.settings.clusters // (1 if number == 0 else divisor)
+            clusters = self.cluster_size // (1 if number == 0 else divisor)
             if clusters == 0:
                 raise UserError(
                     f"--clusters: expected at least {divisor}, for feature {name}, got {self.settings.clusters}"
                 )
+            method = first if number == 0 else others
             layer = method(size, self.max_samples, clusters, None, gating=False, is_training=self.is_training)
             layers.append(({"rgb": "video"}.get(name, name) + "_" + suffix, layer))
         return layers

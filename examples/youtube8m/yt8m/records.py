@@ -39,8 +39,9 @@ def dataset(settings, training=False, seed=0):
     Returns:
       A dataset of dicts of B videos. F is `settings.max_frames` if all frames are taken, else `settings.iterations`:
         id: string [B].
-        frames: float32 [B, F, D], dequantised, the features side by side, zeros from `num_frames` on.
-        num_frames: int32 [B]. All are F if frames are sampled at random.
+        frames: float32 [B, F, D], dequantised, the features side by side. Those that are sampled at random fill the
+          list; otherwise there are zeros from `num_frames` on.
+        num_frames: int32 [B], how many frames the videos have, F at most.
         labels: bool [B, V]. All are False where a record has no labels.
 
     Raises:
@@ -234,17 +235,15 @@ def _sampled(video, settings, seed):
     if settings.frame_sampling == "random":
         # A product of floats below 1 and num_frames can round up to num_frames.
         places = tf.minimum(tf.cast(draws * tf.cast(num_frames, tf.float32), tf.int32), num_frames - 1)
-        num_frames = size
     elif settings.frame_sampling == "run":
         starts = tf.maximum(num_frames - size, 0) + 1
         places = tf.cast(draws * tf.cast(starts, tf.float32), tf.int32) + tf.range(size)
-        num_frames = tf.minimum(num_frames, size)
     # Beyond the last frame it is repeated, so that all strings have bytes to decode; zeros take their place later.
     places = tf.minimum(places, tf.size(frames[settings.feature_names[0]]) - 1)
     return {
         "id": video["id"],
         "frames": {name: tf.gather(strings, places) for name, strings in frames.items()},
-        "num_frames": tf.convert_to_tensor(num_frames),
+        "num_frames": tf.minimum(num_frames, size),
         "labels": video["labels"],
     }
 

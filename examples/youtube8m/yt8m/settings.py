@@ -14,8 +14,9 @@ FILE = "settings.json"
 
 # What a checkpoint's user has to know to build the model again.
 MODEL = [
-    "preset", "pooling", "clusters", "hidden_size", "relu", "gating", "probability_gating", "mixtures", "moe_l2",
-    "batch_norm_decay", "feature_names", "feature_sizes", "num_classes", "max_frames", "frame_sampling", "iterations",
+    "preset", "pooling", "clusters", "hidden_size", "cells", "layers", "relu", "gating", "probability_gating",
+    "mixtures", "moe_l2", "batch_norm_decay", "feature_names", "feature_sizes", "num_classes", "max_frames",
+    "frame_sampling", "iterations",
 ]  # fmt: skip
 
 
@@ -31,7 +32,8 @@ def settle(options, saved=False):
       checkpoint, if it is of the same preset; that of `DIGITS`, if there is no `data`; that of the preset.
 
     Raises:
-      UserError: if names and sizes of the features differ in number, or the kept settings are malformed.
+      UserError: if a flag is given that the preset's model does not have, names and sizes of the features differ in
+        number, or the kept settings are malformed.
     """
     settings = argparse.Namespace(**vars(options))
     if settings.checkpoint is None:
@@ -40,6 +42,7 @@ def settle(options, saved=False):
     if settings.preset not in (None, kept.get("preset")):
         kept = {}
     settings.preset = settings.preset or kept.get("preset", DEFAULT)
+    _check_given(settings)
     for name, value in _defaults(settings, kept).items():
         if getattr(settings, name, None) is None:
             setattr(settings, name, value)
@@ -89,9 +92,16 @@ def _defaults(settings, kept):
     """The values that take the place of those that are not given, a dict."""
     values = dict(PUBLISHED, **PRESETS[settings.preset])
     if settings.data is None:
-        values.update(DIGITS)
+        values.update({name: value for name, value in DIGITS.items() if values[name] is not None})
     values.update({name: kept[name] for name in MODEL if name in kept})
     return values
+
+
+def _check_given(settings):
+    for name, value in dict(PUBLISHED, **PRESETS[settings.preset]).items():
+        if value is None and getattr(settings, name, None) is not None:
+            flag = "--" + ("no-" if settings.__dict__[name] is False else "") + name.replace("_", "-")
+            raise UserError(f"{flag}: expected a preset whose model has this, got {settings.preset}")
 
 
 def _check_features(settings):

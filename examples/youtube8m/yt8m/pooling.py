@@ -1,0 +1,33 @@
+"""The published pooling method that the 2017 toolbox lacks."""
+
+import math
+
+import loupe
+import tensorflow.compat.v1 as tf
+import tf_slim as slim
+
+
+class GatedSoftDBoW(loupe.PoolingBaseModel):
+    """Soft-DBoW whose counts are gated by how strongly each word occurs at its best. P = K
+
+    With the soft assignment a, as in `loupe.SoftDBoW`::
+
+        A[k] = sum_n a[n, k],  m = l2(max_n a[n, k]),  y = l2(A * sigmoid(norm(m R S)))
+
+    where R (dim_red) is [K, D] and S (cluster_weights_2) [D, K], both of N(0, 1/sqrt(D)), and norm is a batch norm
+    (cluster_bn_2), with or without `add_batch_norm`. Arguments, input, output and errors are those of
+    `loupe.PoolingBaseModel`.
+    """
+
+    def forward(self, reshaped_input, num_samples=None):
+        samples = self.samples(reshaped_input, num_samples)
+        a = self.soft_assignment(samples)  # [B, N, K]
+        A = tf.reduce_sum(a, axis=1)  # [B, K]
+        strongest = tf.nn.l2_normalize(tf.reduce_max(a, axis=1), axis=1, epsilon=1e-12)  # [B, K]
+        initializer = tf.random_normal_initializer(stddev=1 / math.sqrt(self.feature_size))
+        reduction = tf.get_variable("dim_red", [self.cluster_size, self.feature_size], initializer=initializer)
+        activation = loupe.project(loupe.project(strongest, reduction), self.cluster_weights("cluster_weights_2"))
+        normed = slim.batch_norm(
+            activation, center=True, scale=True, is_training=self.is_training, scope="cluster_bn_2"
+        )
+        return self.output(tf.nn.l2_normalize(A * tf.sigmoid(normed), axis=1, epsilon=1e-12))
