@@ -13,9 +13,9 @@ def by_name(variables):
     return {variable.op.name: variable for variable in variables}
 
 
-def assign(session, values):
-    """Assigns the values, a dict by name, to the variables of the graph, which must be the same ones."""
-    variables = by_name(tf.global_variables())
+def assign(session, values, variables=None):
+    """Assigns the values, a dict by name, to the variables, by default all there are, which must be the same."""
+    variables = by_name(tf.global_variables() if variables is None else variables)
     assert sorted(variables) == sorted(values)
     initializers = {name: variable.initializer for name, variable in variables.items()}
     session.run(list(initializers.values()), {initializers[name].inputs[1]: values[name] for name in values})
