@@ -7,6 +7,7 @@ takes as long as all the rest of it: here the loop gathers what reaches the acti
 In the comments B is the number of videos, N that of frames, D the width of what a layer reads, H that of its cells.
 """
 
+import loupe
 import tensorflow.compat.v1 as tf
 
 
@@ -19,7 +20,7 @@ def last_states(frames, num_frames, settings, is_training):
       frames: float32 [B, N, D], not normalised; each is l2-normalised first.
       num_frames: how many leading frames of each video are read, an integer tensor [B]; or None, if all are.
       settings: has `pooling`, a key of `CELLS`, `cells` and `layers` as attributes.
-      is_training: whether the result will be differentiated: then more is kept for it, and gradients are fast.
+      is_training: whether more is kept, for the sake of fast gradients.
     """
     inputs = tf.transpose(tf.nn.l2_normalize(frames, axis=2, epsilon=1e-12), [1, 0, 2])  # [N, B, D]
     if num_frames is None:
@@ -29,8 +30,7 @@ def last_states(frames, num_frames, settings, is_training):
     result = []
     for layer in range(settings.layers):
         with tf.variable_scope(f"RNN/rnn/multi_rnn_cell/cell_{layer}"):
-            cell = CELLS[settings.pooling](tf.dimension_value(inputs.shape[2]), settings.cells)
-        states = _states(cell, inputs, is_training)
+            states = _layer(CELLS[settings.pooling](settings.cells), inputs, is_training)
         result += [tf.gather_nd(state, places) for state in states]
         inputs = states[-1][1:]
     return tf.concat(result, axis=1)
@@ -41,58 +41,68 @@ class GRU:
     state ``h' = u h + (1 - u) c``.
 
     Args:
-      width: D, the width of the inputs x.
       size: H, how many cells there are.
+
+    Attributes:
+      num_states: how many states there are, of which the last is what the next layer reads.
+      kernels: of each kernel with its biases the scope, how many activations it gives, and the biases' initial value.
     """
 
     num_states = 1  # h
 
-    def __init__(self, width, size):
-        self.width, self.size = width, size
-        self.weights = [
-            *_kernel_and_bias("gru_cell/gates", width + size, 2 * size, initial_bias=1.0),
-            *_kernel_and_bias("gru_cell/candidate", width + size, size),
-        ]
+    def __init__(self, size):
+        self.size = size
+        self.kernels = [("gru_cell/gates", 2 * size, 1.0), ("gru_cell/candidate", size, 0.0)]
 
-    def step(self, weights, x, h):
-        """The next states, a list of [B, H], and the activations r, u, c [B, 3 H], from x [B, D] and the states."""
-        gates, gate_biases, candidate, candidate_biases = weights
-        ru = tf.sigmoid(_linear(x, h, gates, gate_biases))
+    def step(self, kernels, projected, h):
+        """A frame's states, a list of [B, H], and activations r, u, c [B, 3 H].
+
+        Args:
+          kernels: the rows of each kernel by which the states are multiplied.
+          projected: [B, 3 H], the frame multiplied by the other rows of the kernels, with their biases.
+          h: the states before the frame.
+        """
+        gates, candidate = tf.split(projected, [2 * self.size, self.size], axis=1)
+        ru = tf.sigmoid(gates + tf.matmul(h, kernels[0]))
         r, u = tf.split(ru, 2, axis=1)
-        c = tf.tanh(_linear(x, r * h, candidate, candidate_biases))
+        c = tf.tanh(candidate + tf.matmul(r * h, kernels[1]))
         return [u * (h - c) + c], tf.concat([ru, c], axis=1)
 
     def step_gradient(self, transposed, activations, before, after, gradients):
-        """From the gradients of the states after a frame those of the states before it, a list of [B, H], and of the
-        activations before their nonlinearities [B, 3 H]; `transposed` are the kernels' lower rows, the states'."""
+        """The gradients of the states before a frame, a list of [B, H], and of its projection [B, 3 H].
+
+        Args:
+          transposed: the `kernels` of `step`, transposed.
+          activations: those that `step` gave.
+          before, after, gradients: the states before the frame, after it, and the gradients of the latter.
+        """
         (h,), (dh,) = before, gradients
-        gates, candidate = transposed
         r, u, c = tf.split(activations, 3, axis=1)
         dc = dh * (1 - u) * (1 - c * c)
-        drh = tf.matmul(dc, candidate)
+        drh = tf.matmul(dc, transposed[1])
         dru = tf.concat([drh * h * r * (1 - r), dh * (h - c) * u * (1 - u)], axis=1)
-        return [dh * u + drh * r + tf.matmul(dru, gates)], tf.concat([dru, dc], axis=1)
+        return [dh * u + drh * r + tf.matmul(dru, transposed[0])], tf.concat([dru, dc], axis=1)
 
-    def recurrent_inputs(self, h, activations):
-        """What of the states each kernel is multiplied with, for all frames at once, a list of [N, B, H]."""
+    def factors(self, activations, h):
+        """What `step` multiplies each kernel by, for all frames at once, a list of [N, B, H]."""
         return [h, h * activations[:, :, : self.size]]
 
 
 class BasicLSTM:
-    """Cells with the state c and the output h: ``[i, j, f, o] = [x, h] W + b``, the next states
+    """Cells with the states c and h: ``[i, j, f, o] = [x, h] W + b``, and the next states
     ``c' = c sigmoid(f + 1) + sigmoid(i) tanh(j)`` and ``h' = tanh(c') sigmoid(o)``.
 
-    Arguments and methods are those of `GRU`.
+    Arguments, attributes and methods are those of `GRU`.
     """
 
     num_states = 2  # c, h
 
-    def __init__(self, width, size):
-        self.width, self.size = width, size
-        self.weights = _kernel_and_bias("basic_lstm_cell", width + size, 4 * size)
+    def __init__(self, size):
+        self.size = size
+        self.kernels = [("basic_lstm_cell", 4 * size, 0.0)]
 
-    def step(self, weights, x, c, h):
-        i, j, f, o = tf.split(_linear(x, h, *weights), 4, axis=1)
+    def step(self, kernels, projected, c, h):
+        i, j, f, o = tf.split(projected + tf.matmul(h, kernels[0]), 4, axis=1)
         i, j, f, o = tf.sigmoid(i), tf.tanh(j), tf.sigmoid(f + 1.0), tf.sigmoid(o)
         c = c * f + i * j
         return [c, tf.tanh(c) * o], tf.concat([i, j, f, o], axis=1)
@@ -106,90 +116,99 @@ class BasicLSTM:
         gradient = tf.concat(parts, axis=1)
         return [dc * f, tf.matmul(gradient, transposed[0])], gradient
 
-    def recurrent_inputs(self, c, h, activations):
+    def factors(self, activations, c, h):
         return [h]
 
 
 CELLS = {"gru": GRU, "lstm": BasicLSTM}
 
 
-def _kernel_and_bias(scope, width, size, initial_bias=0.0):
-    with tf.variable_scope(scope):
-        kernel = tf.get_variable("kernel", [width, size], initializer=tf.glorot_uniform_initializer())
-        bias = tf.get_variable("bias", [size], initializer=tf.constant_initializer(initial_bias))
-    return [tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)]
+def _layer(cell, inputs, is_training):
+    """The states before the first frame of the inputs [N, B, D] and after each, a list of [N + 1, B, H]."""
+    width = tf.dimension_value(inputs.shape[2])
+    upper, lower, biases = [], [], []
+    for scope, size, initial in cell.kernels:
+        with tf.variable_scope(scope):
+            kernel = tf.get_variable("kernel", [width + cell.size, size], initializer=tf.glorot_uniform_initializer())
+            biases.append(tf.get_variable("bias", [size], initializer=tf.constant_initializer(initial)))
+        for rows, part in zip([upper, lower], tf.split(kernel, [width, cell.size])):
+            rows.append(part)
+    upper, biases = tf.concat(upper, axis=1), tf.concat(biases, axis=0)  # [D, M], [M]
 
+    def projected(frames):  # [R, D] -> [R, M]
+        return tf.nn.bias_add(loupe.project(frames, upper), biases)
 
-def _linear(x, h, kernel, bias):
-    return tf.nn.bias_add(tf.matmul(tf.concat([x, h], axis=1), kernel), bias)
-
-
-def _states(cell, inputs, is_training):
-    """The states of a layer before the first frame of inputs [N, B, D] and after each, a list of [N + 1, B, H]."""
     if not is_training:
-        return _run(cell, inputs, cell.weights, keeps_activations=False)
+        # One by one, because the projections of all frames would be several times as large as the frames.
+        return _run(cell, tf.shape(inputs), lambda frame: projected(inputs[frame]), lower)[: cell.num_states]
+    projections = tf.reshape(
+        projected(tf.reshape(inputs, [-1, width])), tf.stack([*tf.unstack(tf.shape(inputs))[:2], -1])
+    )
 
     @tf.custom_gradient
-    def run(inputs, *weights):
-        *states, activations = _run(cell, inputs, weights, keeps_activations=True)
+    def run(projections, *kernels):
+        *states, activations = _run(cell, tf.shape(inputs), lambda frame: projections[frame], kernels, is_training=True)
+        return states, lambda *gradients: _gradients(cell, kernels, states, activations, gradients)
 
-        def gradient(*state_gradients):
-            return _gradient(cell, inputs, weights, states, activations, state_gradients)
-
-        return states, gradient
-
-    return run(inputs, *cell.weights)
+    return run(projections, *lower)
 
 
-def _run(cell, inputs, weights, keeps_activations):
-    """The states as `_states` has them; and, if asked, the activations [N, B, M], M as many as there are in a frame."""
-    num_frames, num_videos = tf.unstack(tf.shape(inputs)[:2])
-    zeros = tf.zeros([num_videos, cell.size])
+def _run(cell, shape, projection, kernels, is_training=False):
+    """The states as `_layer` has them, and in training the activations [N, B, M].
+
+    Args:
+      shape: N, B and another, a tensor.
+      projection: of the number of a frame its `projected`, as `GRU.step` has it.
+      kernels: as `GRU.step` has them.
+    """
+    num_frames, num_videos, _ = tf.unstack(shape)
+    zeros = tf.zeros(tf.stack([num_videos, cell.size]))
     arrays = [tf.TensorArray(tf.float32, num_frames + 1).write(0, zeros) for _ in range(cell.num_states)]
-    if keeps_activations:
-        arrays.append(tf.TensorArray(tf.float32, num_frames))
+    arrays += [tf.TensorArray(tf.float32, num_frames)] if is_training else []
 
     def body(frame, states, arrays):
-        states, activations = cell.step(weights, inputs[frame], *states)
+        states, activations = cell.step(kernels, projection(frame), *states)
         written = [array.write(frame + 1, state) for array, state in zip(arrays, states)]
-        if keeps_activations:
-            written.append(arrays[-1].write(frame, activations))
-        return frame + 1, states, written
+        return frame + 1, states, written + [array.write(frame, activations) for array in arrays[cell.num_states :]]
 
     initial = tf.constant(0), [zeros] * cell.num_states, arrays
-    *_, arrays = tf.while_loop(lambda frame, *_: frame < num_frames, body, initial, back_prop=not keeps_activations)
-    return [_stacked(array, cell.size) for array in arrays[: cell.num_states]] + [
-        _stacked(array, sum(tf.dimension_value(kernel.shape[1]) for kernel in weights[::2]))
-        for array in arrays[cell.num_states :]
-    ]
+    _, _, arrays = tf.while_loop(lambda frame, *_: frame < num_frames, body, initial, back_prop=not is_training)
+    widths = [cell.size] * cell.num_states + [_num_activations(cell)]
+    return [_stacked(array, width) for array, width in zip(arrays, widths)]
 
 
-def _gradient(cell, inputs, weights, states, activations, state_gradients):
-    """The gradients of the inputs and of the weights, a list, from those of the states."""
-    kernels = weights[::2]
-    num_frames, num_videos = tf.unstack(tf.shape(inputs)[:2])
+def _gradients(cell, kernels, states, activations, gradients):
+    """The gradients of the projections and of the kernels, a list, from those of the states, as `_layer` has them."""
+    num_frames = tf.shape(activations)[0]
+    before = [state[:-1] for state in states]
     # Once, because products with a transposed operand take longer.
-    transposed = [tf.transpose(kernel[cell.width :]) for kernel in kernels]
+    transposed = [tf.transpose(kernel) for kernel in kernels]
 
-    def body(frame, gradients, array):
-        gradients = [gradient + given[frame + 1] for gradient, given in zip(gradients, state_gradients)]
-        before, after = [state[frame] for state in states], [state[frame + 1] for state in states]
-        gradients, gathered = cell.step_gradient(transposed, activations[frame], before, after, gradients)
-        return frame - 1, gradients, array.write(frame, gathered)
+    def body(frame, reaching, array):
+        reaching = [one + other[frame + 1] for one, other in zip(reaching, gradients)]
+        reaching, gathered = cell.step_gradient(
+            transposed,
+            activations[frame],
+            [state[frame] for state in states],
+            [state[frame + 1] for state in states],
+            reaching,
+        )
+        return frame - 1, reaching, array.write(frame, gathered)
 
-    zeros = tf.zeros([num_videos, cell.size])
-    initial = num_frames - 1, [zeros] * cell.num_states, tf.TensorArray(tf.float32, num_frames)
-    *_, array = tf.while_loop(lambda frame, *_: frame >= 0, body, initial, back_prop=False)
-    widths = [tf.dimension_value(kernel.shape[1]) for kernel in kernels]
-    gradients = tf.split(_rows(_stacked(array, sum(widths))), widths, axis=1)  # [N * B, width] of each kernel
-    of_weights = []
-    for gradient, state in zip(gradients, cell.recurrent_inputs(*[state[:-1] for state in states], activations)):
-        parts = [tf.matmul(_rows(factor), gradient, transpose_a=True) for factor in (inputs, state)]
-        of_weights += [tf.concat(parts, axis=0), tf.reduce_sum(gradient, axis=0)]
-    of_inputs = [
-        tf.matmul(gradient, kernel[: cell.width], transpose_b=True) for gradient, kernel in zip(gradients, kernels)
-    ]
-    return [tf.reshape(tf.add_n(of_inputs), tf.shape(inputs))] + of_weights
+    initial = num_frames - 1, [tf.zeros_like(state[0]) for state in states], tf.TensorArray(tf.float32, num_frames)
+    _, _, array = tf.while_loop(lambda frame, *_: frame >= 0, body, initial, back_prop=False)
+    of_projections = _stacked(array, _num_activations(cell))  # [N, B, M]
+    of_kernels, start = [], 0
+    for factor, (_, size, _) in zip(cell.factors(activations, *before), cell.kernels):
+        part = of_projections[:, :, start : start + size]
+        of_kernels.append(tf.matmul(_rows(factor), _rows(part), transpose_a=True))
+        start += size
+    return [of_projections, *of_kernels]
+
+
+def _num_activations(cell):
+    """M, how many activations a frame has."""
+    return sum(size for _, size, _ in cell.kernels)
 
 
 def _stacked(array, width):
