@@ -16,13 +16,25 @@ def main(argv=None):
         metavar="W,W...",
         help="a weight for each file, with commas between; only their ratios matter (default: all equal)",
     )
+    parser.add_argument(
+        "--read-top",
+        type=commandline.positive,
+        metavar="N",
+        help="how many of a video's best classes are read of each file (default: all)",
+    )
+    parser.add_argument(
+        "--decimals",
+        type=commandline.positive,
+        metavar="N",
+        help="after how many decimals the confidences that are read are cut off (default: not at all)",
+    )
     options = parser.parse_args(argv)
     weights = options.weights or [1.0] * len(options.files)
     if len(weights) != len(options.files):
         parser.error(f"argument --weights: expected {len(options.files)}, one for each file, got {len(weights)}")
     from yt8m import ensemble  # After the parser, because its imports take time.
 
-    num_videos = ensemble.write(options.output, options.files, weights, options.top)
+    num_videos = ensemble.write(options.output, options.files, weights, options.top, options.read_top, options.decimals)
     print(f"{options.output}: {num_videos} videos, averaged over {len(options.files)} files")
 
 

@@ -77,6 +77,57 @@ def test_average_of_many_random_files_is_that_of_dense_arrays(tmp_path, files, r
         np.testing.assert_allclose([confidence for _, confidence in pairs], -np.sort(-row)[: len(pairs)], rtol=1e-7)
 
 
+def published_average(paths):
+    """What the averaging of 2017 makes of files: by video the confidences of its 20 best classes, by class.
+
+    It took the first half of the words after the id, so that of the 50 pairs that a line has 25 count, and each
+    confidence in whole hundred thousandths.
+    """
+    totals = {}
+    for path in paths:
+        with open(path) as file:
+            next(file)
+            for line in file:
+                video, pairs = line.split(",")
+                words = pairs.split()
+                total = totals.setdefault(video, {})
+                for place in range(0, len(words) // 2, 2):
+                    label = int(words[place])
+                    total[label] = total.get(label, 0) + int(10**5 * float(words[place + 1]))
+    return {
+        video: {label: total[label] / 10**5 / len(paths) for label in sorted(total, key=total.get)[-20:]}
+        for video, total in totals.items()
+    }
+
+
+def test_published_average_of_seven(tmp_path, files, rng):
+    texts = []
+    for confidences in rng.rand(7, 30, 80) ** 4:
+        lines = []
+        for number, row in enumerate(confidences):
+            best = np.argsort(-row)[:50]
+            lines.append(f"v{number}," + " ".join(f"{label} {row[label]:.6f}" for label in best) + "\n")
+        texts.append("".join(lines))
+    paths = files(*texts)
+    expected = published_average(paths)
+    exact = averaged(tmp_path, *paths, "--read-top", "25", "--decimals", "5")
+    near = averaged(tmp_path, *paths, "--read-top", "25")
+    other = averaged(tmp_path, *paths)
+    for video, best in expected.items():
+        assert {label: f"{confidence:.6f}" for label, confidence in exact[video]} == {
+            label: f"{confidence:.6f}" for label, confidence in best.items()
+        }
+        for label, confidence in near[video]:
+            assert label not in best or 0 <= confidence - best[label] < 1e-5
+        assert len(dict(near[video]).keys() & best.keys()) >= 19
+        assert dict(other[video]) != dict(near[video])
+
+
+def test_best_classes_are_read_in_any_order(tmp_path, files):
+    paths = files("a,3 0.25 1 0.5 2 0.125\n", "a,2 0.5\n")
+    assert averaged(tmp_path, *paths, "--read-top", "2") == {"a": [(1, 0.25), (2, 0.25), (3, 0.125)]}
+
+
 def test_an_input_may_be_the_output(tmp_path, files):
     paths = files("a,1 0.5\n", "a,1 1\n")
     ensemble.main(paths + ["--output", paths[0]])
@@ -153,6 +204,8 @@ def test_malformed_files_are_named(files, tmp_path, monkeypatch, capsys, bad, ca
         (["0.csv", "--weights", "much"], "argument --weights: expected a number of at least 0, got much"),
         (["0.csv", "--weights", "-1"], "argument --weights: expected a number of at least 0, got -1"),
         (["0.csv", "--weights", "0"], "argument --weights: expected a weight above 0, got 0"),
+        (["0.csv", "--read-top", "0"], "argument --read-top: expected a positive integer, got 0"),
+        (["0.csv", "--decimals", "x"], "argument --decimals: expected a positive integer, got x"),
         (["0.csv", "--top", "0"], "argument --top: expected a positive integer, got 0"),
         ([], "the following arguments are required: FILE"),
     ],

@@ -177,11 +177,35 @@ def test_a_checkpoint_that_went_is_passed_over(work, capsys, monkeypatch):
     assert f"warning: {gone}: is gone; waiting for the next" in error
 
 
-@pytest.mark.parametrize("preset", ["gated-netrvlad", "gated-netfv", "soft-dbow", "mean"])
-def test_other_presets_predict_digits_of_different_lengths(tmp_path, monkeypatch, preset):
+RECURRENT = {"clusters": None, "hidden_size": None, "cells": 8}
+
+
+@pytest.mark.parametrize(
+    "preset, sizes",
+    [
+        ("gated-netrvlad", {}),
+        ("gated-netfv", {}),
+        ("gated-soft-dbow", {}),
+        ("soft-dbow", {}),
+        ("gru", RECURRENT),
+        ("lstm", RECURRENT),
+        ("mean", {"clusters": None}),
+    ],
+)
+def test_other_presets_predict_digits_of_different_lengths(tmp_path, monkeypatch, preset, sizes):
     monkeypatch.chdir(tmp_path)
-    save(tmp_path, preset=preset)
+    save(tmp_path, preset=preset, **sizes)
     assert len(predicted()) == 257
+
+
+@pytest.mark.parametrize("cell, other", [("gru", "lstm"), ("lstm", "gru")])
+def test_a_checkpoint_of_the_other_cell_is_refused(tmp_path, monkeypatch, capsys, cell, other):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path, preset=other, **RECURRENT)
+    error = error_of(tmp_path, predict, monkeypatch, capsys, ["--preset", cell])
+    kernel = {"gru": "gru_cell/candidate", "lstm": "basic_lstm_cell"}[cell] + "/kernel"
+    assert f"model.ckpt-7: of another architecture: RNN/rnn/multi_rnn_cell/cell_0/{kernel} [" in error
+    assert "] is missing; " in error and error.endswith(f" more. It was trained with --preset {other} --cells 8\n")
 
 
 def test_a_single_checkpoint_is_not_waited_for(work, monkeypatch, capsys):
@@ -201,7 +225,9 @@ def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Of a model that only the settings that come with it describe.
     monkeypatch.setattr(
-        tf.train, "checkpoints_iterator", lambda *_, **__: iter([save(tmp_path, preset="mean", hidden_size=5)])
+        tf.train,
+        "checkpoints_iterator",
+        lambda *_, **__: iter([save(tmp_path, preset="mean", clusters=None, hidden_size=5)]),
     )
     (result,) = evaluated(capsys, "--continuous")
     assert result["checkpoint"] == str(tmp_path / "model.ckpt-7")

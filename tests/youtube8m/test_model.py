@@ -139,7 +139,9 @@ def test_too_few_clusters():
         model.build(tf.zeros([2, 3, 10]), None, preset_settings("soft-dbow", **dict(SMALL, clusters=7)), True)
 
 
-@pytest.mark.parametrize("name, other", [("gated_netvlad", "gated_netfv"), ("netvlad_relu", "gated_netvlad")])
+@pytest.mark.parametrize(
+    "name, other", [("gated_netvlad", "gated_netfv"), ("netvlad_relu", "gated_netvlad"), ("lstm", "gru")]
+)
 def test_checkpoint_of_another_architecture(name, other, session):
     settings = golden_settings(name)
     model.build(tf.zeros([5, 12, 1152]), None, settings, is_training=True)
@@ -148,11 +150,12 @@ def test_checkpoint_of_another_architecture(name, other, session):
         checkpoints.restore(session, path, settings)
     theirs = {variable["name"]: variable["shape"] for variable in MODELS[other]["variables"]}
     differing = [v["name"] for v in MODELS[name]["variables"] if theirs.get(v["name"]) != v["shape"]]
-    differing.sort(key=lambda name: (not name.endswith("weights"), name))
+    differing.sort(key=lambda name: (not name.endswith(("weights", "kernel")), name))
     assert len(differing) > 3
+    sizes = "--cells, --layers" if name == "lstm" else "--clusters, --hidden-size"
     named = re.fullmatch(
         re.escape(path) + r": of another architecture: (\S+) .+; (\S+) .+; (\S+) .+; and (\d+) more\. "
-        "Look at --preset, --clusters, --hidden-size, --num-classes and --feature-sizes",
+        f"Look at --preset, {sizes}, --num-classes and --feature-sizes",
         str(error.value),
     ).groups()
     assert list(named) == differing[:3] + [str(len(differing) - 3)]

@@ -76,7 +76,7 @@ def compare(checkpoint, variables, settings):
     differences = {}
     # The weights first, whose shapes say most.
     for name, shape in sorted(
-        _full_shapes(variables).items(), key=lambda item: (not item[0].endswith("weights"), item)
+        _full_shapes(variables).items(), key=lambda item: (not item[0].endswith(("weights", "kernel")), item)
     ):
         if name not in shapes:
             differences[name] = f"{name} {shape} is missing"

@@ -10,7 +10,7 @@ from scipy import sparse
 from yt8m import submission
 
 
-def write(path, files, weights, top_k):
+def write(path, files, weights, top_k, read_top=None, decimals=None):
     """Writes the weighted average of submission files into another, which may be one of them.
 
     Args:
@@ -18,6 +18,7 @@ def write(path, files, weights, top_k):
       files: a list of paths.
       weights: a number for each, of which only the ratios matter.
       top_k: how many classes each video gets.
+      read_top, decimals: as for `load`.
 
     Returns:
       How many videos there are.
@@ -29,15 +30,15 @@ def write(path, files, weights, top_k):
     with submission.writer(path) as add:
         # disable=None: no progress bar in a log.
         with progress.bar(files, desc="read", unit="file", disable=None) as paths:
-            videos, confidences = average(paths, shares)
+            videos, confidences = average(paths, shares, read_top, decimals)
         for video, start, end in zip(videos, confidences.indptr[:-1], confidences.indptr[1:]):
             best = np.argsort(-confidences.data[start:end], kind="stable")[:top_k]
             add(video, confidences.indices[start:end][best], confidences.data[start:end][best])
     return len(videos)
 
 
-def average(paths, weights):
-    """The weighted sum of submission files.
+def average(paths, weights, read_top=None, decimals=None):
+    """The weighted sum of submission files, with `read_top` and `decimals` as for `load`.
 
     Returns:
       The list of videos, in the first file's order, and their confidences, a sparse CSR matrix [videos, classes].
@@ -47,7 +48,7 @@ def average(paths, weights):
     """
     total = None
     for path, weight in zip(paths, weights):
-        videos, confidences = load(path)
+        videos, confidences = load(path, read_top, decimals)
         if total is None:
             first, total, rows = path, weight * confidences, {video: row for row, video in enumerate(videos)}
             continue
@@ -65,15 +66,29 @@ def average(paths, weights):
     return list(rows), total
 
 
-def load(path):
-    """A submission file's videos, a list, and confidences, a sparse CSR matrix [videos, classes]."""
+def load(path, read_top=None, decimals=None):
+    """A submission file's videos, a list, and confidences, a sparse CSR matrix [videos, classes].
+
+    Args:
+      path: the file.
+      read_top: how many of each video's best classes are read. Default None: all.
+      decimals: after how many decimals the confidences are cut off. Default None: they are not.
+
+    Raises:
+      UserError: if the file is malformed.
+    """
     videos, ends, classes, confidences = [], array.array("q", [0]), array.array("i"), array.array("d")
     for video, labels, scores in submission.read(path):
+        if read_top is not None and len(labels) > read_top:
+            best = np.argsort(-np.array(scores), kind="stable")[:read_top]
+            labels, scores = [labels[place] for place in best], [scores[place] for place in best]
         videos.append(video)
         classes.extend(labels)
         confidences.extend(scores)
         ends.append(len(classes))
     num_classes = max(classes) + 1 if classes else 1
     matrix = sparse.csr_matrix((confidences, classes, ends), shape=[len(videos), num_classes])
+    if decimals is not None:
+        matrix.data = np.floor(matrix.data * 10**decimals) / 10**decimals
     matrix.sort_indices()
     return videos, matrix

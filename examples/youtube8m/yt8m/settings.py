@@ -100,7 +100,7 @@ def _defaults(settings, kept):
 def _check_given(settings):
     for name, value in dict(PUBLISHED, **PRESETS[settings.preset]).items():
         if value is None and getattr(settings, name, None) is not None:
-            flag = "--" + ("no-" if settings.__dict__[name] is False else "") + name.replace("_", "-")
+            flag = ("--no-" if getattr(settings, name) is False else "--") + name.replace("_", "-")
             raise UserError(f"{flag}: expected a preset whose model has this, got {settings.preset}")
 
 
