@@ -1,6 +1,7 @@
 """Trains every preset on the digits, and prints a table of their metrics on the validation digits, in Markdown.
 
-What is trained already is not trained again.
+The last row is the average of those models that the published submission averages, if there are two or more. What is
+trained already is not trained again.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import os
 import sys
 
 from yt8m import commandline, errors, flags
-from yt8m.presets import PRESETS
+from yt8m.presets import PRESETS, SUBMISSION
 from yt8m.settings import settle
 
 
@@ -17,7 +18,7 @@ def main(argv=None):
     from yt8m import digits, evaluation, training  # After the flags: TensorFlow takes seconds to import.
 
     directory = options.checkpoints or os.path.join("checkpoints", f"seed-{options.seed}")
-    rows = []
+    results, averaged = {}, []
     for preset in options.presets:
         print(f"{preset}:", file=sys.stderr)
         given = {"preset": preset, "digits": options.digits, "checkpoint": os.path.join(directory, preset)}
@@ -31,9 +32,14 @@ def main(argv=None):
             )
         settings = settle(flags.inference("", "validate").parse_args([], argparse.Namespace(**given)), saved=True)
         digits.provide(settings, "validate")
-        result = evaluation.evaluate(settings, settings.checkpoint)
-        rows.append([preset] + [f"{result[name]:.3f}" for name in evaluation.TITLES])
+        seen = []
+        results[preset] = evaluation.evaluate(settings, settings.checkpoint, seen)
+        if preset in SUBMISSION:
+            averaged.append(seen)
+    if len(averaged) > 1:
+        results[f"average of {len(averaged)}"] = evaluation.evaluate_average(averaged)
     titles = ["model"] + list(evaluation.TITLES.values())
+    rows = [[name] + [f"{result[key]:.3f}" for key in evaluation.TITLES] for name, result in results.items()]
     for row in [titles, ["---"] * len(titles)] + rows:
         print("| {} |".format(" | ".join(row)))
 

@@ -1,5 +1,6 @@
 """The metrics of a checkpoint on labelled videos."""
 
+import numpy as np
 from common import progress
 from common.errors import UserError
 
@@ -9,12 +10,13 @@ from yt8m.metrics import Metrics
 TITLES = {"gap": "GAP", "map": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "loss": "loss"}
 
 
-def evaluate(settings, checkpoint):
+def evaluate(settings, checkpoint, seen=None):
     """The metrics of a checkpoint on the records of the settings.
 
     Args:
       settings: settled (see `settings.settle`), with data.
       checkpoint: the checkpoint, or the directory whose latest it is.
+      seen: a list, to which the predictions [B, V] and labels [B, V] of each batch are added. Default None.
 
     Returns:
       The dict of `metrics.Metrics.result`, and `checkpoint`.
@@ -29,10 +31,27 @@ def evaluate(settings, checkpoint):
     with progress.bar(desc="evaluate", unit="video", disable=None) as shown:
         for predictions, labels, loss in inference.run("predictions", "labels", "loss"):
             gathered.add(predictions, labels, loss)
+            if seen is not None:
+                seen.append((predictions, labels))
             shown.update(len(labels))
     if not gathered.num_labels:
         raise UserError(f"{' '.join(settings.data)}: expected videos with labels, got none")
     return dict(gathered.result(), checkpoint=inference.checkpoint)
+
+
+def evaluate_average(seen):
+    """The metrics of the average of several models' predictions, a dict as of `metrics.Metrics.result`.
+
+    Args:
+      seen: what `evaluate` has seen of each model, all on the same records in batches of the same size, a list.
+    """
+    gathered = None
+    for batches in zip(*seen):
+        labels, predictions = batches[0][1], np.mean([predictions for predictions, _ in batches], axis=0)
+        gathered = gathered or Metrics(labels.shape[1])
+        entropies = np.log(np.where(labels, predictions, 1 - predictions) + 1e-5)
+        gathered.add(predictions, labels, -entropies.sum(axis=1).mean())
+    return gathered.result()
 
 
 def line(result):
