@@ -118,7 +118,7 @@ def test_published_average_of_seven(tmp_path, files, rng):
             label: f"{confidence:.6f}" for label, confidence in best.items()
         }
         for label, confidence in near[video]:
-            assert label not in best or 0 <= confidence - best[label] < 1e-5
+            assert label not in best or -1e-6 < confidence - best[label] < 1.1e-5
         assert len(dict(near[video]).keys() & best.keys()) >= 19
         assert dict(other[video]) != dict(near[video])
 

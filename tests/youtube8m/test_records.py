@@ -287,3 +287,28 @@ def test_digits(tmp_path):
     before = (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns
     digits.prepare(directory)
     assert (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns == before
+
+
+def test_quantised_is_what_is_read_back(tmp_path, rng):
+    written = {"rgb": rng.uniform(-2, 2, [6, 5]), "audio": np.array([[-5.0, 5.0, 0.0]] * 6)}
+    features = {name: records.quantised(values) for name, values in written.items()}
+    path = str(tmp_path / "own.tfrecord")
+    records.write(path, [records.example(b"v", features, [1])])
+    read = joined(batches(settings(path)))["frames"][0]
+    assert np.abs(read[:, :5] - np.clip(written["rgb"], 4 / 512 - 2, 4 / 512 + 2)).max() <= 2 / 255 + 1e-6
+    np.testing.assert_allclose(read[:, 5:7], [[4 / 512 - 2, 4 / 512 + 2]] * 6, rtol=1e-6)
+    assert (records.quantised(read[:, :5]) == features["rgb"]).all()
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: records.quantised([1.0, np.nan]), ValueError, "values: expected finite numbers, got NaN"),
+        (lambda: records.example(b"v", {"rgb": np.ones([2, 3])}), TypeError, "expected uint8, .* got float64 for rgb"),
+        (lambda: records.example(b"v", {"rgb": [[1, 2]]}), TypeError, "expected uint8, .* got list for rgb"),
+        (lambda: records.example(b"v", {"rgb": np.ones(3, np.uint8)}), ValueError, "size], got .3,. for rgb"),
+    ],
+)
+def test_arrays_that_are_no_frames_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

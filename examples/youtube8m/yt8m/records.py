@@ -278,7 +278,7 @@ def example(video, features, labels=None, key="id"):
 
     Raises:
       TypeError: if a feature is not of uint8; `quantised` makes it so.
-      ValueError: if a feature is not [frames, size], or the features differ in frames.
+      ValueError: if a feature is not [frames, size].
     """
     for name, frames in features.items():
         if getattr(frames, "dtype", None) != np.uint8:
@@ -286,9 +286,6 @@ def example(video, features, labels=None, key="id"):
             raise TypeError(f"features: expected uint8, as by records.quantised, got {got} for {name}")
         if frames.ndim != 2:
             raise ValueError(f"features: expected shape [frames, size], got {frames.shape} for {name}")
-    counts = {name: len(frames) for name, frames in features.items()}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"features: expected as many frames of each, got {counts}")
     context = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[video]))}
     if labels is not None:
         context["labels"] = tf.train.Feature(int64_list=tf.train.Int64List(value=labels))
