@@ -1,8 +1,9 @@
 """The published recurrent models: layers of GRU or LSTM cells read the frames, and their last states are the video.
 
-TensorFlow's own cells are gone with Keras 3. These have their variables and arithmetic, in one loop of TensorFlow's a
-layer. Their gradient is written out, because TensorFlow's own adds up the gradient of the weights frame by frame, which
-takes as long as all the rest of it: here the loop gathers what reaches the activations, and one product does the rest.
+TensorFlow's own cells are gone with Keras 3. These have their variables and arithmetic, in one loop of TensorFlow's for
+each layer. The gradient of the loop is written out, because TensorFlow's own adds up the gradient of the weights frame
+by frame, a quarter of a step's time. Here a loop gathers the gradients of the activations, and one product does the
+rest.
 
 In the comments B is the number of videos, N that of frames, D the width of what a layer reads, H that of its cells.
 """
