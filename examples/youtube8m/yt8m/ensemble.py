@@ -18,7 +18,7 @@ def write(path, files, weights, top_k, read_top=None, decimals=None):
       files: a list of paths.
       weights: a number for each, of which only the ratios matter.
       top_k: how many classes each video gets.
-      read_top, decimals: as for `load`.
+      read_top, decimals: what is read of the files, as `submission.read` has it.
 
     Returns:
       How many videos there are.
@@ -38,7 +38,7 @@ def write(path, files, weights, top_k, read_top=None, decimals=None):
 
 
 def average(paths, weights, read_top=None, decimals=None):
-    """The weighted sum of submission files, with `read_top` and `decimals` as for `load`.
+    """The weighted sum of submission files, with `read_top` and `decimals` as for `submission.read`.
 
     Returns:
       The list of videos, in the first file's order, and their confidences, a sparse CSR matrix [videos, classes].
@@ -69,26 +69,15 @@ def average(paths, weights, read_top=None, decimals=None):
 def load(path, read_top=None, decimals=None):
     """A submission file's videos, a list, and confidences, a sparse CSR matrix [videos, classes].
 
-    Args:
-      path: the file.
-      read_top: how many of each video's best classes are read. Default None: all.
-      decimals: after how many decimals the confidences are cut off. Default None: they are not.
-
-    Raises:
-      UserError: if the file is malformed.
+    `read_top` and `decimals` are those of `submission.read`.
     """
     videos, ends, classes, confidences = [], array.array("q", [0]), array.array("i"), array.array("d")
-    for video, labels, scores in submission.read(path):
-        if read_top is not None and len(labels) > read_top:
-            best = np.argsort(-np.array(scores), kind="stable")[:read_top]
-            labels, scores = [labels[place] for place in best], [scores[place] for place in best]
+    for video, labels, scores in submission.read(path, read_top, decimals):
         videos.append(video)
         classes.extend(labels)
         confidences.extend(scores)
         ends.append(len(classes))
     num_classes = max(classes) + 1 if classes else 1
     matrix = sparse.csr_matrix((confidences, classes, ends), shape=[len(videos), num_classes])
-    if decimals is not None:
-        matrix.data = np.floor(matrix.data * 10**decimals) / 10**decimals
     matrix.sort_indices()
     return videos, matrix

@@ -44,8 +44,13 @@ def writer(path):
         raise UserError(f"{path}: {error.strerror or error}") from error
 
 
-def read(path):
+def read(path, top_k=None, decimals=None):
     """Yields ``(video, classes, confidences)`` for each row of the file: a str, and lists of ints and floats.
+
+    Args:
+      path: the file.
+      top_k: how many of a video's best classes are read. Default None: all, in the order of the file.
+      decimals: after how many decimals the confidences are cut off. Default None: they are not.
 
     Raises:
       UserError: if the file cannot be read or a line is malformed: it names file, line and cause.
@@ -61,6 +66,11 @@ def read(path):
                     video, classes, confidences = _parsed(row)
                     _require(video not in videos, f"expected each video once, got {video} again")
                     videos.add(video)
+                    if top_k is not None:
+                        pairs = sorted(zip(classes, confidences), key=lambda pair: -pair[1])[:top_k]
+                        classes, confidences = [label for label, _ in pairs], [confidence for _, confidence in pairs]
+                    if decimals is not None:
+                        confidences = [int(confidence * 10**decimals) / 10**decimals for confidence in confidences]
                     yield video, classes, confidences
             except (ValueError, csv.Error) as error:
                 raise UserError(f"{path}, line {max(rows.line_num, 1)}: {error}") from error
