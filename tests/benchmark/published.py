@@ -39,7 +39,7 @@ def settings_of(method, size):
     values.update(batch_size=sizes.batch, iterations=sizes.frames, feature_sizes=sizes.features, towers=1)
     values.update(clusters=sizes.clusters.get(method, CLUSTERS[size]))
     values.update(num_classes=sizes.classes, hidden_size=sizes.hidden)
-    divisor = model.POOLINGS[values["pooling"]][2]
+    *_, divisor = model.POOLINGS[values["pooling"]]
     values.update(feature_clusters=(values["clusters"], values["clusters"] // divisor))
     return argparse.Namespace(**values)
 
@@ -49,7 +49,8 @@ def example(task, frames, labels):
     settings = settings_of(task.method, task.size)
     if task.mode == "inference":
         return {"predictions": model.build(frames, None, settings, is_training=False).predictions}, []
-    built = step.build({"frames": frames, "labels": labels}, settings)
+    num_frames = tf.fill([settings.batch_size], settings.iterations)
+    built = step.build({"frames": frames, "num_frames": num_frames, "labels": labels}, settings)
     return {"loss": built.loss}, [built.train]
 
 
@@ -87,7 +88,7 @@ def _predictions(method, frames, settings, is_training):
         x = tf.reshape(frames, [-1, width])
         x = loupe.slim.batch_norm(x, center=True, scale=True, is_training=is_training, scope="input_bn")
         pooled, start = [], 0
-        suffix = model.POOLINGS[settings.pooling][1]
+        *_, suffix, _ = model.POOLINGS[settings.pooling]
         for scope, size, clusters in zip(("video", "audio"), settings.feature_sizes, settings.feature_clusters):
             with tf.variable_scope(scope + "_" + suffix):
                 part = x[:, start : start + size]
