@@ -6,8 +6,8 @@ To be imported or copied: it needs NumPy and scikit-learn alone. For a layer tha
     session.run(tf.global_variables_initializer())
     assign(session, "pooling", values)
 
-Reference: Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place recognition.
-CVPR 2016, section 3.1 and appendix A.
+Reference: Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place
+recognition. CVPR 2016, section 3.1 and appendix A.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""examples/kmeans_start.py: the assignment of the NetVLAD paper, classical VLAD, a Fisher vector's deviations, errors."""
+"""examples/kmeans_start.py: the assignment of the NetVLAD paper, classical VLAD, deviations for NetFV, errors."""
 
 import kmeans_start
 import loupe
@@ -9,8 +9,16 @@ from kmeans_start import assign
 from sklearn.preprocessing import normalize
 from support import numpy_pooling
 from support.configurations import batch_norm_or_biases
+from threadpoolctl import threadpool_limits
 
 LISTS, SAMPLES, FEATURES, CLUSTERS = 30, 20, 24, 6
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """So few samples take longer with more, because the threads wait for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture
