@@ -14,7 +14,7 @@ import math
 import os
 import time
 
-from common.commandline import Parser, above_zero, decay, positive, run, seed
+from common.commandline import Parser, above_zero, decay, positive, run, seed, writable
 from common.errors import UserError
 
 METHODS = ["mean", "Soft-DBoW", "NetRVLAD", "NetVLAD", "NetFV"]
@@ -214,16 +214,6 @@ def max_samples(text):
     if value < NUM_PATCHES:
         raise argparse.ArgumentTypeError(f"expected at least {NUM_PATCHES}, got {value}")
     return value
-
-
-def writable(path):
-    """A file that can be written, found out before the training and not after it, as a type of argparse."""
-    directory = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(directory):
-        raise argparse.ArgumentTypeError(f"expected a file in a directory that exists, got {path}")
-    if os.path.isdir(path) or not os.access(directory, os.W_OK):
-        raise argparse.ArgumentTypeError(f"expected a file that can be written, got {path}")
-    return path
 
 
 if __name__ == "__main__":

@@ -114,6 +114,16 @@ def weights(text):
     return values
 
 
+def writable(path):
+    """A file that can be written, found out before the training and not after it, as a type of argparse."""
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise argparse.ArgumentTypeError(f"expected a file in a directory that exists, got {path}")
+    if os.path.isdir(path) or not os.access(directory, os.W_OK):
+        raise argparse.ArgumentTypeError(f"expected a file that can be written, got {path}")
+    return path
+
+
 def _checked(kind, text, is_good, expected):
     try:
         value = kind(text)

@@ -1,0 +1,399 @@
+"""Finds places again: NetVLAD, NetFV and Soft-DBoW, trained by triplets, against VLAD and the mean of the descriptors.
+
+A place is a tile of a photograph; some twenty come with scikit-image and scikit-learn. A view of it, through a random
+homography and in another light, is a list of local descriptors (see photographs.py), which a layer pools into one
+vector. The query is a view, and what is searched are the tiles: recall at N is the share of queries whose place is
+among the N nearest. Layers are trained on some photographs and tested on others. The stereo pair is a test of its own:
+queries are views of the right photograph, and their places are in the left one, among all tiles of the others.
+
+Layers start from k-means (see kmeans_start.py) or from random variables. Each is tested as it is, and with its
+vectors whitened by the PCA of the training views. The program prints a table, and draws it, and the best finds of five
+queries, as PNG. Runs with the same seed, on the same machine, give the same recalls.
+
+References:
+  Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place recognition.
+  CVPR 2016. (triplets, hard negatives, k-means, PCA whitening)
+  Jegou, Chum: Negative evidences and co-occurrences in image retrieval: the benefit of PCA and whitening. ECCV 2012.
+"""
+
+import collections
+import os
+import time
+
+from common.commandline import Parser, above_zero, positive, run, seed, writable
+from common.errors import UserError
+
+METHODS = ["mean", "VLAD", "NetVLAD", "NetFV", "Soft-DBoW"]
+STARTS = ["k-means", "random"]
+RECALLED = [1, 5, 10]
+FEATURES = 64  # of a descriptor after its PCA
+NEGATIVES = 5  # of each query of the training
+CANDIDATES = 100  # random views that the negatives are the nearest of
+ANCHORS = 16  # queries in a step
+
+# Queries, positives and negatives of the training; queries and tiles of the tests.
+Data = collections.namedtuple("Data", "places train test stereo seed")
+Result = collections.namedtuple("Result", "method start whitening width test stereo seconds")
+
+# What a flag is where it is not given.
+USUAL = {"epochs": 20, "train_views": 5, "stride": 64, "clusters": 32}
+QUICK = {"epochs": 3, "train_views": 3, "stride": 96, "clusters": 16}
+
+
+def main(argv=None):
+    options = parsed(argv)
+    # For GPUs; one thread, below, does the same for CPUs.
+    os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+    from common.progress import bar
+
+    data = load(options)
+    runs = chosen(options)
+    results = []
+    print(HEADING)
+    epochs = options.epochs * sum(is_trained(method) for method, _ in runs)
+    with bar(total=epochs, unit="epoch", disable=None) as progress:
+        for method, start in runs:
+            progress.set_description(f"{method}, {start}" if start else method)
+            vectors, seconds = pooled(method, start, data, options, progress)
+            for result, found in tested(method, start, vectors, seconds, data, options):
+                results.append((result, found))
+                progress.write(line(result))
+    write(options.output, chart([result for result, _ in results], caption(data, options)))
+    write(options.picture, picture(*max(results, key=lambda pair: pair[0].test), data))
+    print(f"chart: {options.output}\npicture: {options.picture}")
+
+
+def load(options):
+    """The places and the views, with descriptors whitened by the PCA of those of the training tiles."""
+    import numpy as np
+    import photographs
+    from common.progress import bar
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import normalize
+
+    with bar(total=len(photographs.PHOTOGRAPHS), unit="photograph", desc="views", disable=None) as progress:
+        places, *views = photographs.load(
+            options.directory, options.seed, options.train_views, options.stride, options.workers, progress
+        )
+    tiles = views[0].where(views[0].number == 0)
+    pca = PCA(FEATURES, whiten=True, svd_solver="full").fit(tiles.rows().astype(np.float64))
+    views = [part.mapped(lambda rows: normalize(pca.transform(rows))) for part in views]
+    return Data(places, *views, options.seed)
+
+
+def chosen(options):
+    """The pairs of method and start that the table has a row for; the start of the mean is None."""
+    runs = []
+    for method in options.methods:
+        starts = {"mean": [None], "VLAD": ["k-means"]}.get(method, options.start)
+        runs += [(method, start) for start in starts]
+    return runs
+
+
+def is_trained(method):
+    return method not in ("mean", "VLAD")
+
+
+def pooled(method, start, data, options, progress=None):
+    """The vectors of all views, as a dict of arrays [views, P] for train, test and stereo; and the seconds it took."""
+    first = time.time()
+    parts = {name: getattr(data, name) for name in ("train", "test", "stereo")}
+    if method == "mean":
+        vectors = {name: mean(views) for name, views in parts.items()}
+    else:
+        with Network(method, data, options) as network:
+            network.start(start, data, options.seed)
+            if is_trained(method):
+                network.train(data, options, progress)
+            vectors = {name: network.vectors(views) for name, views in parts.items()}
+    return vectors, time.time() - first
+
+
+def mean(views):
+    """The mean of each view's descriptors, of length 1. [views, D]"""
+    from sklearn.preprocessing import normalize
+
+    return normalize(views.lists.sum(axis=1) / views.lengths[:, None])
+
+
+class Network:
+    """A layer of loupe in a session of its own. Its bare descriptors are the vectors, without projection or gates."""
+
+    def __init__(self, method, data, options):
+        import loupe
+        import tensorflow.compat.v1 as tf
+        import tf_slim as slim
+
+        layers = {"NetVLAD": loupe.NetVLAD, "NetFV": loupe.NetFV, "Soft-DBoW": loupe.SoftDBoW, "VLAD": loupe.NetVLAD}
+        # So that all but Soft-DBoW have vectors of one width, and it has more than a few words.
+        clusters = options.clusters * {"NetFV": 1, "Soft-DBoW": 8}.get(method, 2) // 2
+        size, features = data.train.lists.shape[1:]
+        with tf.Graph().as_default() as graph:
+            tf.set_random_seed(options.seed)
+            self.lists = tf.placeholder(tf.float32, [None, size, features])
+            self.lengths = tf.placeholder(tf.int64, [None])
+            self.is_training = tf.placeholder_with_default(False, [])
+            # In so few steps the moving averages would not arrive with the default decay, 0.999.
+            with tf.variable_scope("pooling"), slim.arg_scope([slim.batch_norm], decay=0.9):
+                layer = layers[method](features, size, clusters, None, gating=False, is_training=self.is_training)
+                self.pooled = layer.forward(self.lists, self.lengths)  # [B, P]
+            self.clusters = clusters
+
+            # Each query is followed by its positive and its negatives.
+            triplets = tf.reshape(tf.nn.l2_normalize(self.pooled, axis=1), [-1, 2 + NEGATIVES, self.pooled.shape[1]])
+            squares = tf.reduce_sum(tf.squared_difference(triplets[:, :1], triplets[:, 1:]), axis=2)
+            self.loss = tf.reduce_mean(tf.nn.relu(squares[:, :1] + options.margin - squares[:, 1:]))
+            step = tf.train.get_or_create_global_step()
+            steps_of_epoch = max(len(set(data.train.place)) // ANCHORS, 1)
+            rate = tf.train.cosine_decay(options.learning_rate, step, options.epochs * steps_of_epoch)
+            with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+                self.step = tf.train.AdamOptimizer(rate).minimize(self.loss, global_step=step)
+            self.initializer = tf.global_variables_initializer()
+        config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+        self.session = tf.Session(graph=graph, config=config)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.session.close()
+
+    def start(self, start, data, seed):
+        """Initialises the variables, from k-means of the training tiles' descriptors, or at random."""
+        import numpy as np
+        from kmeans_start import assign, kmeans_start
+
+        self.session.run(self.initializer)
+        if start == "k-means":
+            rows = data.train.where(data.train.number == 0).rows()
+            rows = rows[np.random.RandomState(seed).permutation(len(rows))[: 1000 * self.clusters]]
+            assign(self.session, "pooling", kmeans_start(rows, self.clusters, seed=seed))
+
+    def vectors(self, views):
+        """The pooled views, in inference mode. [views, P]"""
+        import numpy as np
+
+        batches = [slice(first, first + 100) for first in range(0, len(views.lengths), 100)]
+        feeds = [{self.lists: views.lists[batch], self.lengths: views.lengths[batch]} for batch in batches]
+        return np.concatenate([self.session.run(self.pooled, feed) for feed in feeds])
+
+    def train(self, data, options, progress=None):
+        """Steps over triplets, whose hard negatives are found anew in each epoch."""
+        import numpy as np
+
+        rng = np.random.RandomState(options.seed)
+        losses = []
+        for _ in range(options.epochs):
+            vectors = self.vectors(data.train)
+            for chosen in triplets(data, vectors, rng):
+                feed = {self.lists: data.train.lists[chosen], self.lengths: data.train.lengths[chosen]}
+                feed[self.is_training] = True
+                losses.append(self.session.run([self.loss, self.step], feed)[0])
+            if progress is not None:
+                progress.update()
+        return losses
+
+
+def triplets(data, vectors, rng):
+    """Views of a step, for each step of an epoch: of ANCHORS places a query, a positive and the hard negatives of each.
+
+    The negatives are the nearest of CANDIDATES random views, by the current vectors [views, P], that are of different
+    places, none of which overlaps the query's.
+    """
+    import numpy as np
+
+    place = data.train.place
+    apart = ~overlaps(data.places)
+    of_place = {one: np.flatnonzero(place == one) for one in np.unique(place)}
+    order = rng.permutation(sorted(of_place))
+    for first in range(0, max(len(order) - ANCHORS + 1, 1), ANCHORS):
+        views = []
+        for one in order[first : first + ANCHORS]:
+            query, positive = rng.choice(of_place[one], 2, replace=False)
+            candidates = rng.permutation(np.flatnonzero(apart[one][place]))[:CANDIDATES]
+            nearest = candidates[np.argsort(-vectors[candidates] @ vectors[query], kind="stable")]
+            _, firsts = np.unique(place[nearest], return_index=True)
+            views += [query, positive] + nearest[np.sort(firsts)[:NEGATIVES]].tolist()
+        yield np.array(views)
+
+
+def overlaps(places):
+    """Which places show a part of which, themselves too. bool [places, places]"""
+    import numpy as np
+    from photographs import SIDE
+
+    names, rows, columns = (np.array(values)[:, np.newaxis] for values in zip(*places))
+    return (names == names.T) & (abs(rows - rows.T) < SIDE) & (abs(columns - columns.T) < SIDE)
+
+
+def whitened(vectors, width, seed):
+    """The vectors by the PCA of the training views, to unit variance and then unit length; at most `width` wide."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import normalize
+
+    width = min((width, vectors["train"].shape[1], len(vectors["train"]) - 1))
+    solver = "full" if vectors["train"].shape[1] <= 2 * width else "randomized"
+    pca = PCA(width, whiten=True, svd_solver=solver, random_state=seed).fit(vectors["train"])
+    return {name: normalize(pca.transform(values)) for name, values in vectors.items()}
+
+
+def tested(method, start, vectors, seconds, data, options):
+    """The `Result` of the vectors as they are, and whitened, each with the places found for the queries of the test."""
+    results = []
+    for whitening in ("", "PCA"):
+        used = whitened(vectors, options.whitened_width, options.seed) if whitening else vectors
+        found, truth = search(data.test, [data.test], used["test"], [used["test"]])
+        # Any method finds nearly all of the right photograph as it is. So only random views of it are queries.
+        parts = [data.stereo, data.test, data.train]
+        tiles = [used[name] for name in ("stereo", "test", "train")]
+        turned = data.stereo.number != 1
+        stereo = search(data.stereo.where(turned), parts, used["stereo"][turned], tiles)
+        recalls = recall(found, truth), recall(*stereo)
+        results.append((Result(method, start, whitening, used["test"].shape[1], *recalls, seconds), found))
+    return results
+
+
+def search(views, tiled, vectors, vectors_of_tiled):
+    """Finds the queries, that is the random ones of the views, by their vectors among the tiles of the others.
+
+    Returns:
+      The places found, the nearest first [queries, largest of RECALLED], and the queries' own [queries].
+    """
+    import numpy as np
+
+    tiles = np.concatenate([own[part.number == 0] for part, own in zip(tiled, vectors_of_tiled)])
+    places = np.concatenate([part.place[part.number == 0] for part in tiled])
+    nearest = np.argsort(-vectors[views.number > 0] @ tiles.T, axis=1, kind="stable")[:, : max(RECALLED)]
+    return places[nearest], views.place[views.number > 0]
+
+
+def recall(found, truth):
+    """The shares of queries whose place is among the first 1, 5 and 10 found."""
+    return tuple(float((found[:, :count] == truth[:, None]).any(axis=1).mean()) for count in RECALLED)
+
+
+HEADING = f"{'method':<11}{'start':<9}{'whitening':<11}{'width':>5}"
+HEADING += f"{'recall@1':>10}{'@5':>7}{'@10':>7}{'stereo@1':>10}{'@5':>7}{'@10':>7}{'seconds':>9}"
+
+
+def line(result):
+    """A row of the table."""
+    named = f"{result.method:<11}{result.start or '-':<9}{result.whitening or '-':<11}{result.width:>5}"
+    recalls = "".join("{:>10.3f}{:>7.3f}{:>7.3f}".format(*recalls) for recalls in (result.test, result.stereo))
+    return named + recalls + f"{result.seconds:>9.1f}"
+
+
+def chart(results, caption):
+    """A figure of bars: the recall at 1 of each method, without and with whitening."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=150)
+    axes = figure.add_axes([0.09, 0.14, 0.89, 0.64])
+    for offset, whitening, color in [(-0.2, "", "#9ecae1"), (0.2, "PCA", "#08519c")]:
+        own = [result for result in results if result.whitening == whitening]
+        recalls = [result.test[0] for result in own]
+        label = "PCA-whitened" if whitening else "as they are"
+        bars = axes.bar(np.arange(len(own)) + offset, recalls, 0.38, color=color, label=label)
+        axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=9)
+    axes.set_xticks(range(len(own)))
+    trained = [is_trained(result.method) for result in own]
+    starts = [f"\nfrom {result.start}" if is_one else "" for result, is_one in zip(own, trained)]
+    axes.set_xticklabels([result.method + start for result, start in zip(own, starts)], fontsize=10)
+    axes.tick_params(length=0)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("recall at 1")
+    axes.yaxis.grid(True, color="#dddddd")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncol=2, frameon=False)
+    figure.text(0.02, 0.93, "Places found again, by one vector for each view", fontsize=14, fontweight="bold")
+    figure.text(0.02, 0.87, caption, fontsize=10, color="#555555")
+    return figure
+
+
+def caption(data, options):
+    """What was trained and tested, in a line."""
+    trained, tested = len(set(data.train.place)), len(set(data.test.place))
+    queries = int((data.test.number > 0).sum())
+    return (
+        f"{trained} places to train, {tested} of other photographs with {queries} queries to test; "
+        f"{options.epochs} epochs, seed {options.seed}"
+    )
+
+
+def picture(result, found, data):
+    """A figure of five queries of the test, each of another photograph, with the three places that are found first."""
+    import numpy as np
+    from matplotlib.figure import Figure
+    from photographs import image
+
+    queries = data.test.where(data.test.number > 0)
+    names = np.array([data.places[place].photograph for place in queries.place])
+    rng = np.random.RandomState(data.seed)
+    shown = [rng.choice(np.flatnonzero(names == name)) for name in sorted(set(names))[:5]]
+    figure = Figure(figsize=(6, 1.6 * len(shown) + 0.6), dpi=100)
+    axes = figure.subplots(len(shown), 4, squeeze=False)
+    for row, query in zip(axes, shown):
+        images = [(queries.place[query], queries.number[query])] + [(place, 0) for place in found[query, :3]]
+        for one, (place, number) in zip(row, images):
+            one.imshow(image(data.places[place], number, data.seed), cmap="gray", vmin=0, vmax=1)
+            one.set_xticks([])
+            one.set_yticks([])
+            is_right = place == queries.place[query]
+            for spine in one.spines.values():
+                spine.set_linewidth(1 if number else 4)
+                spine.set_color("black" if number else "#2ca02c" if is_right else "#d62728")
+    for one, title in zip(axes[0], ["query", "1st", "2nd", "3rd"]):
+        one.set_title(title, fontsize=11)
+    how = [result.method, f"from {result.start}" * bool(result.start), "PCA-whitened" * bool(result.whitening)]
+    figure.suptitle(f"Found by {', '.join(filter(None, how))}: green is right, red is wrong", fontsize=11)
+    figure.tight_layout()
+    return figure
+
+
+def write(path, figure):
+    """Writes the figure as PNG, whole or not at all."""
+    from common import files
+
+    try:
+        with files.whole(path) as partial:
+            figure.savefig(partial, format="png")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+def parsed(argv):
+    parser = Parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="less of all, to see it run in half a minute")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="what pools")
+    parser.add_argument("--start", nargs="+", choices=STARTS, default=STARTS, help="what trained layers start from")
+    for name, meaning in [
+        ("epochs", "how often each place is a query of the training"),
+        ("train-views", "random views of each place that trains"),
+        ("stride", "pixels from one tile of a photograph to the next; a tile has 96"),
+        ("clusters", "cluster_size of NetVLAD; NetFV has half as many, and Soft-DBoW four times as many"),
+    ]:
+        usual, quick = (defaults[name.replace("-", "_")] for defaults in (USUAL, QUICK))
+        parser.add_argument(f"--{name}", type=positive, help=f"{meaning} (default: {usual}, quick {quick})")
+    parser.add_argument("--learning-rate", type=above_zero, default=0.01, help="Adam's, at the start")
+    parser.add_argument("--margin", type=above_zero, default=0.1, help="of the triplets, between squared distances")
+    parser.add_argument("--whitened-width", type=positive, default=256, help="largest width of whitened vectors")
+    parser.add_argument("--workers", type=positive, help="processes that make the views (default: one for each core)")
+    parser.add_argument("--seed", type=seed, default=1, help="of views, k-means, weights and order")
+    parser.add_argument("--directory", default="places", help="where the views are kept for the next run")
+    parser.add_argument("--output", type=writable, default="places.png", metavar="PNG", help="the chart")
+    parser.add_argument("--picture", type=writable, default="places_found.png", metavar="PNG", help="five queries")
+    options = parser.parse_args(argv)
+    for name, value in (QUICK if options.quick else USUAL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    # Once each, in the order of the table.
+    options.methods = [method for method in METHODS if method in options.methods]
+    options.start = [start for start in STARTS if start in options.start]
+    return options
+
+
+if __name__ == "__main__":
+    run(main)
