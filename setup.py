@@ -35,7 +35,7 @@ class SourceDistribution(sdist):
 
 
 # TensorFlow 2.21 no longer brings TensorBoard, which shows how a training of examples/youtube8m goes.
-EXAMPLES = ["scikit-learn", "scipy", "matplotlib", "tqdm", "tensorboard"]
+EXAMPLES = ["scikit-learn", "scikit-image", "scipy", "matplotlib", "tqdm", "tensorboard"]
 
 setup(
     name="loupe-tf",
@@ -82,6 +82,8 @@ setup(
         # setuptools and wheel build what the packaging tests look into.
         "test": EXAMPLES
         + ["pytest", "pytest-xdist", "hypothesis", "setuptools", "wheel", "tf2onnx", "onnxruntime"]
+        # These run examples/places.ipynb.
+        + ["nbclient", "nbformat", "ipykernel"]
         # onnx 1.19.0 asks for any ml_dtypes, and fails to import with TensorFlow 2.15's.
         + ["onnx!=1.19.0"],
     },

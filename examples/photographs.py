@@ -119,7 +119,7 @@ def _made(seed, train_views, stride, workers, progress):
             context = multiprocessing.get_context("spawn")
             pool = concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context)
             mapped = stack.enter_context(pool).map
-        for result in mapped(job, range(len(PHOTOGRAPHS))):
+        for result in mapped(job, PHOTOGRAPHS):
             results.append(result)
             if progress is not None:
                 progress.update()
@@ -137,9 +137,8 @@ def _made(seed, train_views, stride, workers, progress):
     }
 
 
-def _of_photograph(index, seed, train_views, stride):
+def _of_photograph(name, seed, train_views, stride):
     """The places of a photograph, and a list of each view's descriptors, its place and its number."""
-    name = PHOTOGRAPHS[index]
     pixels = photograph(name)
     own = places(name, pixels, stride)
     counts = range(1 + (train_views if name in TRAIN else QUERIES))

@@ -297,9 +297,7 @@ def chart(results, caption):
         bars = axes.bar(np.arange(len(own)) + offset, recalls, 0.38, color=color, label=label)
         axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=9)
     axes.set_xticks(range(len(own)))
-    trained = [is_trained(result.method) for result in own]
-    starts = [f"\nfrom {result.start}" if is_one else "" for result, is_one in zip(own, trained)]
-    axes.set_xticklabels([result.method + start for result, start in zip(own, starts)], fontsize=10)
+    axes.set_xticklabels(["\n".join(filter(None, [result.method, result.start])) for result in own], fontsize=10)
     axes.tick_params(length=0)
     axes.set_ylim(0, 1)
     axes.set_ylabel("recall at 1")

@@ -108,7 +108,7 @@ def test_examples_name_all_that_they_import(wheel):
     own = {path.stem for path in (ROOT / "examples").rglob("*.py")} | {"common", "yt8m"}
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.py"))
     imported = set(re.findall(r"^ *(?:import|from) (\w+)", code, re.M))
-    distributions = {"sklearn": "scikit-learn", "tf_slim": "tf-slim"}
+    distributions = {"sklearn": "scikit-learn", "skimage": "scikit-image", "tf_slim": "tf-slim"}
     others = {distributions.get(name, name) for name in imported - own if not is_standard(name)}
     assert "scikit-learn" in others and others <= named
 

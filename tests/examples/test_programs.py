@@ -13,14 +13,14 @@ from common import commandline, files, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 YOUTUBE8M = ROOT / "examples" / "youtube8m"
-PROGRAMS = [str(ROOT / "examples" / "digits.py")]
+PROGRAMS = [str(ROOT / "examples" / name) for name in ("digits.py", "places.py")]
 PROGRAMS += [str(path) for path in sorted(YOUTUBE8M.glob("*.py"))]
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: pathlib.Path(path).stem)
 
 # A program run to its end, and then what it has imported of what takes time.
 SLOW = """
 import runpy, sys
-slow = {{"tensorflow", "tf_slim", "sklearn", "scipy", "matplotlib", "numpy"}}
+slow = {{"tensorflow", "tf_slim", "sklearn", "scipy", "matplotlib", "numpy", "skimage"}}
 sys.argv = sys.argv[1:]
 sys.path[0] = sys.argv[0].rpartition({!r})[0]
 try:
