@@ -36,7 +36,7 @@ Data = collections.namedtuple("Data", "places train test stereo seed")
 Result = collections.namedtuple("Result", "method start whitening width test stereo seconds")
 
 # What a flag is where it is not given.
-USUAL = {"epochs": 20, "train_views": 5, "stride": 64, "clusters": 32}
+USUAL = {"epochs": 12, "train_views": 5, "stride": 64, "clusters": 32}
 QUICK = {"epochs": 3, "train_views": 3, "stride": 96, "clusters": 16}
 
 
@@ -375,8 +375,8 @@ def parsed(argv):
     ]:
         usual, quick = (defaults[name.replace("-", "_")] for defaults in (USUAL, QUICK))
         parser.add_argument(f"--{name}", type=positive, help=f"{meaning} (default: {usual}, quick {quick})")
-    parser.add_argument("--learning-rate", type=above_zero, default=0.01, help="Adam's, at the start")
-    parser.add_argument("--margin", type=above_zero, default=0.1, help="of the triplets, between squared distances")
+    parser.add_argument("--learning-rate", type=above_zero, default=0.005, help="Adam's, at the start")
+    parser.add_argument("--margin", type=above_zero, default=0.3, help="of the triplets, between squared distances")
     parser.add_argument("--whitened-width", type=positive, default=256, help="largest width of whitened vectors")
     parser.add_argument("--workers", type=positive, help="processes that make the views (default: one for each core)")
     parser.add_argument("--seed", type=seed, default=1, help="of views, k-means, weights and order")
