@@ -76,6 +76,7 @@ def trained(method, gating, data, options, progress):
     import tensorflow.compat.v1 as tf
     import tf_slim as slim
     from common.pooling import MeanPooling
+    from kmeans_start import assign, kmeans_start
 
     layers = dict(zip(METHODS, [MeanPooling, loupe.SoftDBoW, loupe.NetRVLAD, loupe.NetVLAD, loupe.NetFV]))
     num_train, max_samples, feature_size = data.train_lists.shape
@@ -115,6 +116,10 @@ def trained(method, gating, data, options, progress):
             config=tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         ) as session:
             session.run(tf.global_variables_initializer())
+            if options.start == "k-means" and method != "mean":
+                is_real = np.arange(max_samples) < data.train_lengths[:, np.newaxis]
+                patches = data.train_lists[is_real] if data.has_lengths else data.train_lists.reshape(-1, feature_size)
+                assign(session, "", kmeans_start(patches, options.clusters, seed=options.seed))
             for _ in range(options.epochs):
                 shuffled = order.permutation(num_train)
                 for first in range(0, num_train, options.batch_size):
@@ -174,7 +179,8 @@ def caption(num_test, options):
     if options.lengths or options.max_samples > NUM_PATCHES:
         known = "lengths given" if options.lengths == "given" else "lengths not given"
         parts.append(f"filled up to {options.max_samples}, {known}")
-    return f"{', '.join(parts)}; {num_test} test digits, {options.epochs} epochs, seed {options.seed}"
+    start = ", from k-means" if options.start == "k-means" else ""
+    return f"{', '.join(parts)}; {num_test} test digits, {options.epochs} epochs{start}, seed {options.seed}"
 
 
 def parsed(argv):
@@ -193,6 +199,7 @@ def parsed(argv):
         default=NUM_PATCHES,
         help=f"what lists are filled up to, from {NUM_PATCHES} on",
     )
+    parser.add_argument("--start", choices=["random", "k-means"], default="random", help="what the clusters start from")
     parser.add_argument("--epochs", type=positive, default=80, help="how often the training digits are seen")
     parser.add_argument("--batch-size", type=positive, default=128, help="digits in a step")
     parser.add_argument("--clusters", type=positive, default=32, help="cluster_size of the layers")

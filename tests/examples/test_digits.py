@@ -51,6 +51,13 @@ def test_accuracies_of_all_methods(run):
         assert accuracies["mean", "gated"] < accuracies[method, "plain"]
 
 
+def test_start_from_kmeans(run):
+    short = ["--gating", "plain", "--methods", "mean", "NetVLAD", "--epochs", "1"]
+    random, started = run(*short), run(*short, "--start", "k-means")
+    assert started["mean", "plain"] == random["mean", "plain"]
+    assert started["NetVLAD", "plain"] != random["NetVLAD", "plain"]
+
+
 def test_same_numbers_with_one_seed(run):
     short = ["--epochs", "2", "--methods", "NetFV", "mean"]
     first = run("--seed", "7", *short)
@@ -183,6 +190,7 @@ def test_chart_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         ["--methods", "NetBOW"],
         ["--methods"],
         ["--gating", "both"],
+        ["--start", "zero"],
         ["--lengths", "unknown"],
         ["--max-samples", "35"],
         ["--epochs", "0"],
