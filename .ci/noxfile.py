@@ -68,6 +68,7 @@ def readme(session):
             file.write(VERSIONS[session.python] + "\n")
         for command in commands:
             session.run("sh", "-c", command, external=True, env={"PIP_CONSTRAINT": constraints, "PIP_QUIET": "1"})
+        session.run("sh", "-c", ".venv/bin/python examples/places.py --quick", external=True)
 
 
 @nox.session(venv_backend="venv")
