@@ -107,7 +107,7 @@ class PoolingBaseModel:
 
         Raises:
           NotImplementedError: on the base class.
-          RuntimeError: in eager mode, and in a ``tf.function``.
+          RuntimeError: in eager mode or a ``tf.function``, unless a custom getter or a store keeps the variables.
           TypeError: if `reshaped_input` is not a dense float32 tensor or `num_samples` not one of integers.
           ValueError: if the shapes do not fit the sizes given to the constructor, or a length is out of range, or the
             variable scope has such a layer already.
@@ -117,7 +117,7 @@ class PoolingBaseModel:
 
     def samples(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> "Samples":
         """The arguments of `forward`, checked as it says, as `Samples`."""
-        lists = _lists(_float32("forward", "reshaped_input", reshaped_input), self.max_samples, self.feature_size)
+        lists = _lists(_float32("reshaped_input", reshaped_input), self.max_samples, self.feature_size)
         if num_samples is None:
             return Samples(lists, tf.reshape(lists, [-1, self.feature_size]), None, None)
         num_samples = _lengths(num_samples, lists, self.max_samples)
@@ -258,11 +258,11 @@ def context_gating(input_layer: Array, add_batch_norm: bool = True, is_training:
       add_batch_norm, is_training: as for `PoolingBaseModel`. Default True.
 
     Raises:
-      RuntimeError: in eager mode, and in a ``tf.function``.
+      RuntimeError: in eager mode or a ``tf.function``, unless a custom getter or a store keeps the variables.
       TypeError: if `input_layer` is not float32 or a flag not a bool.
       ValueError: if `input_layer` has another rank than 2 or its width M is unknown.
     """
-    y = _float32("context_gating", "input_layer", input_layer)
+    y = _float32("input_layer", input_layer)
     add_batch_norm, is_training = _flag("add_batch_norm", add_batch_norm), _flag("is_training", is_training, True)
     if y.shape.ndims != 2 or tf.dimension_value(y.shape[1]) is None:
         raise ValueError(f"input_layer: expected shape [B, M] with a known M, got {y.shape}")
@@ -276,6 +276,7 @@ def context_gating(input_layer: Array, add_batch_norm: bool = True, is_training:
 
 _LONG_LIST = 512  # samples, from which on `weighted_sums` has its other form
 _LARGE_PROJECTION = 2**18  # weights, from which on `project` has its own gradient
+_SAVES_CUSTOM_GRADIENTS = hasattr(getattr(tf.saved_model, "SaveOptions", None), "experimental_custom_gradients")
 
 
 def mass_and_means(assignment: tf.Tensor, *samples: tf.Tensor) -> Tuple[tf.Tensor, ...]:
@@ -329,28 +330,29 @@ def project(v: Array, weights: Array) -> tf.Tensor:
 
     TensorFlow's own gradient to v is ``matmul(gradient, W, transpose_b=True)``. With batches of tens it takes two to
     four times as long as the same product with W on the left, which is not transposed then. Weights of fewer than 2**18
-    entries keep TensorFlow's. So do functions, because tf.saved_model.save cannot save one with a registered gradient.
+    entries keep TensorFlow's. So does eager mode's code on TensorFlow 1, which cannot save another.
     """
     v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
-    graph = tf.get_default_graph()
     is_large = weights.dtype.is_floating and (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION
-    with graph.gradient_override_map({"MatMul": "LoupeProjection"} if is_large and not graph.building_function else {}):
+    if tf.executing_eagerly_outside_functions():
+        product = tf.custom_gradient(lambda v, w: (tf.matmul(v, w), lambda dy: _projection_gradients(v, w, dy)))
+        return (product if is_large and _SAVES_CUSTOM_GRADIENTS else tf.matmul)(v, weights)
+    with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"} if is_large else {}):
         return tf.matmul(v, weights)
 
 
-def _projection_gradient(op, gradient):
+def _projection_gradients(v, weights, gradient):
     """The gradients of ``y = matmul(v, W)`` to v [B, P] and W [P, O], for the `gradient` [B, O] to y."""
-    v, weights = op.inputs
     gradient = tf.convert_to_tensor(gradient)  # It is IndexedSlices where the output was gathered from.
     # In three dimensions, because TensorFlow makes a transposition in two an option of the product, which is slower.
     columns = tf.squeeze(tf.linalg.matrix_transpose(tf.expand_dims(gradient, 0)), 0)  # [O, B]
     return tf.transpose(tf.matmul(weights, columns)), tf.matmul(v, gradient, transpose_a=True)
 
 
-# By a name, which a meta graph carries and every process that imports loupe knows. A tf.custom_gradient is known to the
-# process alone that built the graph.
+# Graphs have it by a name, which a meta graph carries and every process that imports loupe knows; functions have a
+# tf.custom_gradient, which tf.saved_model.save writes out. Neither way can save the other's.
 try:
-    tf.RegisterGradient("LoupeProjection")(_projection_gradient)
+    tf.RegisterGradient("LoupeProjection")(lambda op, gradient: _projection_gradients(*op.inputs, gradient))
 except KeyError:
     pass  # The module was reloaded, and the first registration serves on.
 
@@ -400,21 +402,29 @@ def _normed(x, name, stddev, add_batch_norm, is_training, summary=False):
 
 
 def _variable(name, shape, stddev, mean=0.0):
+    arguments = {"shape": shape, "dtype": tf.float32, "initializer": tf.random_normal_initializer(mean, stddev)}
     try:
-        variable = tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(mean, stddev))
+        variable = tf.get_variable(name, **arguments)
+        # Not if it is what a tf.function makes, or if eager code makes it anew each time.
+        is_kept = type(variable).__name__ != "UnliftedInitializerVariable"
+        is_kept &= not tf.executing_eagerly() or tf.get_variable(name, **arguments) is variable
     except (AttributeError, ValueError) as error:
-        # In a tf.function that is traced again, tf.get_variable fails to say where the variable that is there is from.
-        if "Tensor.op" in str(error):
-            raise _no_graph("the layer", "a tf.function") from error
-        if "already exists" not in str(error):
+        if "already exists" in str(error):
+            name = str(error).split(" already exists")[0].split()[-1]
+            raise ValueError(
+                f"{name}: expected a variable scope without this variable, got one where it already exists. Build each "
+                "layer under a tf.variable_scope of its own, or, to share the variables, under reuse=tf.AUTO_REUSE."
+            ) from error
+        # In a tf.function that is traced again, tf.get_variable fails to say where the variable is from.
+        if "Tensor.op" not in str(error):
             raise
-        name = str(error).split(" already exists")[0].split()[-1]
-        raise ValueError(
-            f"{name}: expected a variable scope without this variable, got one where it already exists. Build each "
-            "layer under a tf.variable_scope of its own, or, to share the variables, under reuse=tf.AUTO_REUSE."
-        ) from error
-    if type(variable).__name__ == "UnliftedInitializerVariable":  # What a tf.function makes.
-        raise _no_graph("the layer", "a tf.function")
+        is_kept = False
+    if not is_kept:
+        raise RuntimeError(
+            "the layer: expected a TensorFlow 1 graph, got eager mode or a tf.function, where nothing keeps variables. "
+            "Take PoolingLayer (Keras) or PoolingModule (tf.Module) of examples/tf2.py; or, for a session, call "
+            "tf.compat.v1.disable_eager_execution() first, or build under `with tf.Graph().as_default():`."
+        )
     # Read at once, because partitioned variables lack the shape and the operators of tensors.
     return tf.convert_to_tensor(variable)
 
@@ -424,10 +434,9 @@ def _size(name, value, or_tensor=False):
     expected = "a positive integer" + (" or a scalar integer tensor" if or_tensor else "")
     value = value.value if isinstance(value, tf.Dimension) else value
     if or_tensor and tf.is_tensor(value) and value.dtype.is_integer and value.shape.ndims in (0, None):
-        constant = tf.get_static_value(value)
-        if constant is None:
+        if tf.get_static_value(value) is None:
             return value
-        value = int(constant)
+        value = int(tf.get_static_value(value))
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}: expected {expected}, got {value!r}")
     if value <= 0:
@@ -445,13 +454,6 @@ def _flag(name, value, or_tensor=False):
     return bool(value)
 
 
-def _no_graph(method, got):
-    return RuntimeError(
-        f"{method}: expected a TensorFlow 1 graph, got {got}. Call tf.compat.v1.disable_eager_execution() first, or "
-        "build under `with tf.Graph().as_default():`, or through tf.compat.v1.wrap_function."
-    )
-
-
 def _tensor(name, value):
     try:
         return tf.convert_to_tensor(value)
@@ -459,9 +461,7 @@ def _tensor(name, value):
         raise TypeError(f"{name}: expected a dense tensor or an array, got {value!r} ({error})") from error
 
 
-def _float32(method, name, value):
-    if tf.executing_eagerly():
-        raise _no_graph(method, "eager mode")
+def _float32(name, value):
     x = _tensor(name, value)
     if x.dtype.base_dtype != tf.float32:
         got = f"{x.dtype.base_dtype.name}. Cast numbers by tf.cast(x, tf.float32)."
