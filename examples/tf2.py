@@ -1,4 +1,4 @@
-"""The layers of loupe for TensorFlow 2: `PoolingLayer` for Keras, `PoolingModule` for everything else. Import or copy it.
+"""The layers of loupe for TensorFlow 2: `PoolingLayer` for Keras, `PoolingModule` for all else. Import or copy it.
 
     from tf2 import PoolingLayer
 
@@ -8,10 +8,10 @@
         keras.layers.Dense(10),
     ])
 
-loupe builds TensorFlow 1 graphs, and asks for its variables by ``tf.compat.v1.get_variable``, which TensorFlow 2 does not
-keep. Here the layer or module makes them, once and by loupe's own initialisers, and hands them over whenever ``forward``
-asks, through a custom getter of the variable scope. So they are trained, saved and distributed like all others of
-TensorFlow 2, and ``forward`` is what it is in a session. For TensorFlow 2.12 and later.
+loupe builds TensorFlow 1 graphs, and asks for its variables by ``tf.compat.v1.get_variable``. In TensorFlow 2 nothing
+keeps what that makes. So here the layer or module owns the variables: it makes them once, by loupe's own initialisers,
+and hands them over whenever ``forward`` asks, through a custom getter of the variable scope. They are trained and
+saved like all others of TensorFlow 2, and ``forward`` is what it is in a session. For TensorFlow 2.12 and later.
 """
 
 import collections
@@ -21,10 +21,10 @@ import loupe
 import tensorflow as tf
 import tf_slim as slim
 
-if not hasattr(tf, "init_scope") or not hasattr(tf, "keras") or tf.__version__.startswith("1."):
+if tf.__version__.startswith("1."):
     raise ImportError(
-        f"tf2: expected TensorFlow 2.12 or later, got {tf.__version__}. On TensorFlow 1, build the layers of loupe in a "
-        "graph, and run them in a session."
+        f"tf2: expected TensorFlow 2.12 or later, got {tf.__version__}. On TensorFlow 1, build the layers of loupe in "
+        "a graph and run them in a session."
     )
 
 keras = tf.keras
@@ -44,18 +44,18 @@ class Pooling:
         if not 0 <= decay < 1:
             raise ValueError(f"decay: expected a number from 0 to below 1, got {decay!r}")
         self.decay = float(decay)
-        self.arguments = dict(
-            feature_size=feature_size,
-            max_samples=max_samples,
-            cluster_size=cluster_size,
-            output_dim=output_dim,
-            gating=gating,
-            add_batch_norm=add_batch_norm,
-        )
+        self.arguments = {
+            "feature_size": feature_size,
+            "max_samples": max_samples,
+            "cluster_size": cluster_size,
+            "output_dim": output_dim,
+            "gating": gating,
+            "add_batch_norm": add_batch_norm,
+        }
         self.wanted, self.width = self._read_off_a_graph()
 
     def _read_off_a_graph(self):
-        """The variables that ``forward`` asks for, a dict of `Wanted` by name in their order, and its output's width."""
+        """The variables that ``forward`` asks for, a dict of `Wanted` by name, in order; and its output's width."""
         wanted = collections.OrderedDict()
 
         def note(getter, name, *args, **kwargs):
@@ -71,8 +71,10 @@ class Pooling:
         return wanted, y.shape[-1]
 
     def variables(self, create):
-        """The variables that ``forward`` asks for, a dict by name, each made by ``create(name, initial, wanted)``, where
-        ``initial(shape, dtype)`` is its initial value."""
+        """The variables that ``forward`` asks for, a dict by name, each made by ``create(name, initial, wanted)``.
+
+        ``initial(shape, dtype)`` is the initial value.
+        """
         # Not in the function that may be being traced, which would make them anew each time.
         with tf.init_scope():
             return {name: create(name, initial_value(wanted), wanted) for name, wanted in self.wanted.items()}
@@ -103,7 +105,7 @@ class Pooling:
             raise ValueError(f"path: expected a checkpoint, got {path!r} ({error})") from error
         shapes, prefix = reader.get_variable_to_shape_map(), scope.rstrip("/") + "/" if scope else ""
         problems = []
-        for name, variable in variables.items():
+        for name in variables:
             expected, got = list(self.wanted[name].shape), shapes.get(prefix + name)
             if got != expected:
                 problems.append(
@@ -141,10 +143,10 @@ def method_of(method):
 class PoolingModule(tf.Module):
     """A layer of loupe as a ``tf.Module``, for eager code and ``tf.function``.
 
-    ``module(x, num_samples=None, training=False)`` takes and returns what ``forward`` of the layer does. With `training`,
-    a bool or a scalar bool tensor, batch norm uses the statistics of the batch and updates its moving averages. Take
-    gradients by a ``tf.GradientTape``, save variables by ``tf.train.Checkpoint``, and, to serve the module, export it
-    with a function of a signature, which the loaded one then has too::
+    ``module(x, num_samples=None, training=False)`` takes and returns what ``forward`` of the layer does. With
+    `training`, a bool or a scalar bool tensor, batch norm uses the statistics of the batch and updates its moving
+    averages. Take gradients by a ``tf.GradientTape`` and save the variables by ``tf.train.Checkpoint``. To export the
+    module, give it a function with a signature, which what is loaded then has too::
 
         module.serve = tf.function(module, input_signature=[tf.TensorSpec([None, 100, 1024])])
         tf.saved_model.save(module, path)
@@ -202,16 +204,16 @@ class PoolingLayer(keras.layers.Layer):
     own batch norm.
 
     Args:
-      method: ``"NetVLAD"``, ``"NetRVLAD"``, ``"NetFV"`` or ``"SoftDBoW"``; or a subclass of `loupe.PoolingBaseModel`, or
-        the name of one. Its constructor is called with the arguments below by name.
+      method: ``"NetVLAD"``, ``"NetRVLAD"``, ``"NetFV"`` or ``"SoftDBoW"``; or a subclass of
+        `loupe.PoolingBaseModel`, or its name. Its constructor is called with the arguments below, by name.
       feature_size: D, the width of a sample, a positive integer.
       max_samples: N, the number of samples in each list, a positive integer; None takes it from each input.
       cluster_size: K, the number of clusters, a positive integer.
       output_dim: O, the width of the output, a positive integer; None for the bare descriptor.
       gating: whether Context Gating follows. Default True.
       add_batch_norm: whether clusters and gates have batch norm, and biases otherwise. Default True.
-      decay: that of batch norm's moving averages, from 0 to below 1. Default 0.999, for trainings of thousands of steps;
-        0.9 suits short ones.
+      decay: that of batch norm's moving averages, from 0 to below 1. Default 0.999, for trainings of thousands of
+        steps; 0.9 suits short ones.
       kwargs: those of a Keras layer, such as `name`. The layer computes in float32 under every policy.
 
     Raises:

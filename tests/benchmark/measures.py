@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from benchmark import tf2_steps
 from benchmark.steps import (
     GRAPHS,
     candidate,
@@ -24,6 +25,9 @@ from benchmark.steps import (
     times_of,
 )
 from support.plain_forms import PLAIN_FORMS, in_place_of
+from tensorflow.python.eager import context
+
+RATE = 0.01  # of the descent of `_functions`
 
 
 def _time(task, options):
@@ -213,6 +217,56 @@ def _ablation(task, options):
     return dict(columns, times=times)
 
 
+def _functions(task, options):
+    """A step of gradient descent: of a session, of a tape in a tf.function, and of Keras's fit, as examples/tf2.py has
+    them. The same step by Keras's optimiser, which multiplies the gradients by the rate in a pass of its own, is timed
+    in a session, too."""
+    if tf.__version__.startswith("1."):
+        raise SystemExit(f"--functions: expected TensorFlow 2, got {tf.__version__}")
+    batch, samples, features, clusters, outputs = task.sizes
+    random = np.random.RandomState(1)
+    x = random.standard_normal([batch, samples, features]).astype(np.float32)
+    target = random.standard_normal([batch, outputs]).astype(np.float32)
+    builds = {"session": _descent, "session, two passes": _descent_in_two_passes}
+    sessions = {name: _session_of_descent(task, x, target, descent) for name, descent in builds.items()}
+    steps = {name: step for name, (_, step) in sessions.items()}
+    with context.eager_mode():
+        steps.update(tf2_steps.steps(task.method, (features, samples, clusters, outputs), x, target, RATE))
+        times = times_in_turns(steps, options.repeats)
+    times["fit"] = [seconds / tf2_steps.STEPS for seconds in times["fit"]]
+    for session, _ in sessions.values():
+        session.close()
+    columns = {name + " ms": summary(times[name]) for name in steps}
+    for name in ("tape", "fit"):
+        columns[name + " / session"] = ratio(times[name], times["session"])
+    columns["fit / session, two passes"] = ratio(times["fit"], times["session, two passes"])
+    return dict(columns, times=times)
+
+
+def _session_of_descent(task, x, target, descent):
+    with tf.Graph().as_default() as graph:
+        x, target = (
+            tf.convert_to_tensor(tf.get_variable(name, initializer=value, trainable=False, use_resource=True))
+            for name, value in (("samples", x), ("target", target))
+        )
+        with tf.variable_scope("pooling", use_resource=True):
+            loss = tf.reduce_mean(tf.square(layer(task, x) - target))
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+            train = descent(loss)
+        session = new_session(graph)
+        return session, session.make_callable([train])
+
+
+def _descent(loss):
+    return tf.train.GradientDescentOptimizer(RATE).minimize(loss)
+
+
+def _descent_in_two_passes(loss):
+    variables = tf.trainable_variables()
+    gradients = tf.gradients(loss, variables)
+    return tf.group(*[v.assign_sub(RATE * g, read_value=False) for g, v in zip(gradients, variables)])
+
+
 # The measures, in the order in which they are taken.
 MEASURES = {
     "memory": _memory,
@@ -222,5 +276,6 @@ MEASURES = {
     "bfloat16": _bfloat16,
     "xla": _xla,
     "ablation": _ablation,
+    "functions": _functions,
     "profile": _profile,
 }

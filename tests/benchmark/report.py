@@ -108,6 +108,9 @@ def _parser(description):
     parser.add_argument(
         "--ablation", action="store_true", help="also time the plain form of each fast one in its place"
     )
+    parser.add_argument(
+        "--functions", action="store_true", help="also time a training step in TensorFlow 2: a tape, and Keras's fit"
+    )
     parser.add_argument("--profile", action="store_true", help="also list the ops that take the most time in loupe")
     return parser
 

@@ -84,6 +84,19 @@ def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
     assert started == [["--no-memory"]] * 2 + [["--no-memory", "--no-time"]] * 2
 
 
+def test_training_in_tensorflow_2(tmp_path, request):
+    arguments = ["--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", "--functions"]
+    if tf.__version__.startswith("1."):
+        with pytest.raises(SystemExit, match="functions: expected TensorFlow 2"):
+            _report(tmp_path, *arguments)
+        return
+    if request.config.getoption("--v1-behavior"):
+        pytest.skip("Keras 3 does not run under v1 behavior")
+    (row,) = _report(tmp_path, *arguments)["rows"]
+    assert set(row["times"]) == {"session", "session, two passes", "tape", "fit"}
+    assert row["tape / session"] > 0 and row["fit / session"] > 0
+
+
 def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
     def interrupted(task, options):
         raise KeyboardInterrupt

@@ -22,6 +22,12 @@ def raises(error, argument, expected, came):
     return pytest.raises(error, match=f"^(?s:{pattern})")
 
 
+NOTHING_KEEPS_VARIABLES = (
+    "(?s)the layer: expected a TensorFlow 1 graph, got eager mode or a tf.function, .*PoolingLayer .*PoolingModule "
+    ".*examples/tf2.py; .*disable_eager_execution.*tf.Graph"
+)
+
+
 def placeholder(*shape):
     return tf.placeholder(tf.float32, shape)
 
@@ -140,10 +146,9 @@ def test_eager_mode(method):
     layer = LAYER._replace(method=method).layer()
     x = np.zeros([BATCH, SAMPLES, FEATURES], np.float32)
     with context.eager_mode():
-        with raises(RuntimeError, "forward", "graph", "eager mode. Call tf.compat.v1.disable_eager_execution()"):
-            layer.forward(x)
-        with raises(RuntimeError, "context_gating", "graph", "eager mode. Call tf.compat.v1.disable_eager_execution()"):
-            layer.context_gating(x[:, 0])
+        for call in (layer.forward, lambda x: layer.context_gating(x[:, 0])):
+            with pytest.raises(RuntimeError, match=NOTHING_KEEPS_VARIABLES):
+                call(x)
 
 
 @each_method
@@ -153,8 +158,9 @@ def test_plain_functions(method):
     with context.eager_mode():
         for call in (layer.forward, lambda x: layer.context_gating(x[:, 0])):
             function = tf2.function(call)
-            with pytest.raises(RuntimeError, match="the layer: expected a TensorFlow 1 graph, got a tf.function. Call"):
-                function(tf.zeros([BATCH, SAMPLES, FEATURES]))
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match=NOTHING_KEEPS_VARIABLES):
+                    function(tf.zeros([BATCH, SAMPLES, FEATURES]))
 
 
 @each_method
