@@ -1,6 +1,5 @@
 """Recognises the handwritten digits of examples/digits.py with a Keras model, which it saves and loads again."""
 
-import math
 import os
 
 from common.commandline import Parser, positive, run, seed
@@ -25,9 +24,8 @@ def main(argv=None):
         raise UserError(error) from error
 
     data = digits(positions=False)
-    rate = keras.optimizers.schedules.CosineDecay(0.01, options.epochs * math.ceil(len(data.train_lists) / 128))
+    rate = keras.optimizers.schedules.CosineDecay(0.01, options.epochs * -(-len(data.train_lists) // 128))
     keras.utils.set_random_seed(options.seed)
-    # The default decay is for longer trainings.
     pooling = PoolingLayer(options.method, feature_size=9, max_samples=36, cluster_size=32, output_dim=64, decay=0.9)
     model = keras.Sequential([keras.Input([36, 9]), pooling, keras.layers.Dense(10, "softmax")])
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])

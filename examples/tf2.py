@@ -217,6 +217,7 @@ class PoolingLayer(keras.layers.Layer):
       kwargs: those of a Keras layer, such as `name`. The layer computes in float32 under every policy.
 
     Raises:
+      RuntimeError: if Keras 3 runs on another backend than TensorFlow.
       TypeError, ValueError: as the layers of loupe do, for arguments and inputs.
     """
 
@@ -232,6 +233,8 @@ class PoolingLayer(keras.layers.Layer):
         decay=0.999,
         **kwargs,
     ):
+        if not IS_KERAS_2 and keras.backend.backend() != "tensorflow":
+            raise RuntimeError(f"PoolingLayer: expected the backend tensorflow, got {keras.backend.backend()}")
         super().__init__(**dict(kwargs, dtype="float32"))
         self._pooling = Pooling(
             method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay
@@ -263,12 +266,14 @@ class PoolingLayer(keras.layers.Layer):
     def call(self, x, num_samples=None, training=None, mask=None):
         if x.shape.rank is None or x.shape.rank < 3:
             raise ValueError(f"x: expected lists [B, N, D] or maps [B, H, W, D], got shape {x.shape}")
-        if num_samples is not None and num_samples.shape.rank == 2:
-            num_samples = tf.squeeze(num_samples, axis=1)
-        elif num_samples is None and mask is not None:
+        if num_samples is not None:
+            num_samples = tf.convert_to_tensor(num_samples)
+            num_samples = tf.squeeze(num_samples, axis=1) if num_samples.shape.rank == 2 else num_samples
+        elif mask is not None:
             x, num_samples = real_first(x, mask)
+        training = False if training is None or not self.trainable else training
         variables = {name: v if isinstance(v, tf.Variable) else v.value for name, v in self._pooling.owned.items()}
-        return self._pooling.pool(variables, x, num_samples, training or False if self.trainable else False)
+        return self._pooling.pool(variables, x, num_samples, training)
 
     def compute_mask(self, x, mask=None):
         return None

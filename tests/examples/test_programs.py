@@ -13,7 +13,7 @@ from common import commandline, files, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 YOUTUBE8M = ROOT / "examples" / "youtube8m"
-PROGRAMS = [str(ROOT / "examples" / name) for name in ("digits.py", "places.py")]
+PROGRAMS = [str(ROOT / "examples" / name) for name in ("digits.py", "keras_digits.py", "places.py")]
 PROGRAMS += [str(path) for path in sorted(YOUTUBE8M.glob("*.py"))]
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: pathlib.Path(path).stem)
 

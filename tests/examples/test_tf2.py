@@ -230,6 +230,28 @@ def test_any_number_of_samples(rng):
     assert PoolingModule(**arguments(max_samples=None))(longer).shape == (BATCH, OUTPUTS)
 
 
+def test_training_as_a_tensor(rng):
+    x, module = tf.constant(random_lists(rng)), PoolingModule(**arguments(decay=0.5))
+    pool = tf.function(lambda x, training: module(x, training=training))
+    moving = module.variables_by_name["cluster_bn/moving_variance"]
+    np.testing.assert_allclose(pool(x, tf.constant(False)), module(x), 1e-5, 1e-6)
+    assert (moving.numpy() == 1).all()
+    expected = module(x, training=True)
+    moved = moving.numpy()
+    moving.assign(np.ones(CLUSTERS))
+    np.testing.assert_allclose(pool(x, tf.constant(True)), expected, 1e-5, 1e-6)
+    np.testing.assert_allclose(moving.numpy(), moved, 1e-5)
+    assert (moved != 1).all()
+
+
+def test_another_backend_is_refused(monkeypatch):
+    if keras.__version__.startswith("2."):
+        pytest.skip("Keras 2 has TensorFlow alone")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(RuntimeError, match="expected the backend tensorflow, got jax"):
+        PoolingLayer(**arguments())
+
+
 def test_descriptor(rng):
     layer = PoolingLayer(**arguments(output_dim=None, gating=False))
     assert keras.Sequential([keras.Input([SAMPLES, FEATURES]), layer]).output_shape == (None, FEATURES * CLUSTERS)
