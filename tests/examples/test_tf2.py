@@ -172,9 +172,8 @@ def test_life_of_a_model(jit_compile, rng, tmp_path):
     layer = PoolingLayer(**arguments(decay=0.5))
     model = model_of(layer, has_lengths=True)
     model.compile(keras.optimizers.SGD(RATE), "mse", jit_compile=jit_compile)
-    before = model.evaluate(inputs, target, verbose=0)
-    model.fit(inputs, target, epochs=3, batch_size=BATCH, verbose=0)
-    assert model.evaluate(inputs, target, verbose=0) < before
+    losses = model.fit(inputs, target, epochs=3, batch_size=BATCH, verbose=0).history["loss"]
+    assert losses[2] < losses[0] and model.evaluate(inputs, target, verbose=0) > 0
     expected = model.predict(inputs, verbose=0)
     np.testing.assert_allclose(model(inputs).numpy(), expected, 1e-4, 1e-5)
 
@@ -356,7 +355,8 @@ def test_module_is_saved_and_exported(rng, tmp_path):
     np.testing.assert_array_equal(other(x), expected)
     module.serve = tf.function(module, input_signature=[tf.TensorSpec([None, SAMPLES, FEATURES])])
     tf.saved_model.save(module, str(tmp_path / "saved"))
-    np.testing.assert_allclose(tf.saved_model.load(str(tmp_path / "saved")).serve(x), expected, 1e-5, 1e-6)
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    np.testing.assert_allclose(loaded.serve(x), expected, 1e-5, 1e-6)
 
 
 @pytest.mark.parametrize("kind", [PoolingModule, PoolingLayer])
@@ -431,7 +431,7 @@ def test_layers_in_a_store_of_tf1_style_variables(in_function, rng):
         legacy, utils = keras, v1.keras.utils
     else:
         legacy = pytest.importorskip("tf_keras")
-        utils = pytest.importorskip("tf_keras.api._v1.keras.utils")
+        utils = pytest.importorskip("tf_keras.src.legacy_tf_layers.variable_scope_shim")
 
     class Layer(legacy.layers.Layer):
         @utils.track_tf1_style_variables
