@@ -405,9 +405,9 @@ def _variable(name, shape, stddev, mean=0.0):
     arguments = {"shape": shape, "dtype": tf.float32, "initializer": tf.random_normal_initializer(mean, stddev)}
     try:
         variable = tf.get_variable(name, **arguments)
-        # Not if a tf.function makes it, by no getter that keeps it, or if eager code makes it anew each time.
-        is_kept = tf.get_variable_scope().custom_getter or type(variable).__name__ != "UnliftedInitializerVariable"
-        is_kept = is_kept and (not tf.executing_eagerly() or tf.get_variable(name, **arguments) is variable)
+        # A graph keeps it. Eager code and a tf.function, by the type, lose it, if no store or getter gives it again.
+        is_kept = not tf.executing_eagerly() and type(variable).__name__ != "UnliftedInitializerVariable"
+        is_kept = is_kept or tf.get_variable(name, reuse=False, **arguments) is variable
     except (AttributeError, ValueError) as error:
         if "already exists" in str(error):
             name = str(error).split(" already exists")[0].split()[-1]
