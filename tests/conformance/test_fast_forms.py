@@ -7,6 +7,7 @@ import loupe
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tensorflow.compat.v2 as tf2
 from support.comparison import randomize
 from support.configurations import (
     BATCH,
@@ -20,6 +21,7 @@ from support.configurations import (
 )
 from support.plain_forms import PLAIN_FORMS, in_place_of
 from support.pooling_graph import LENGTHS, each_configuration_and_lengths
+from tensorflow.python.eager import context
 from test_export import test_onnx as check_onnx
 from test_export import test_tflite as check_tflite
 
@@ -104,6 +106,36 @@ def test_which_projections_are_large(graph):
     with tf.variable_scope("large_gates"):
         loupe.NetVLAD(64, 3, 32, 512).forward(lists)
     assert registered_gradients(graph) == [b"LoupeProjection"] * 3
+
+
+@fast_at_every_size
+def test_functions_have_a_gradient_that_can_be_saved(rng):
+    """And its own gradient is right, too."""
+    with context.eager_mode():
+        v, weights = (tf2.constant(np.float32(rng.standard_normal(shape))) for shape in ([3, 4], [4, 2]))
+        results = []
+        for form in (loupe.project, tf.matmul):
+
+            @tf2.function
+            def penalty(v, weights, form=form):
+                with tf.GradientTape() as outer:
+                    outer.watch([v, weights])
+                    with tf.GradientTape() as inner:
+                        inner.watch([v, weights])
+                        loss = tf.reduce_sum(tf.square(form(v, weights)))
+                    gradients = inner.gradient(loss, [v, weights])
+                    norm = tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])
+                return gradients + outer.gradient(norm, [v, weights])
+
+            results.append([value.numpy() for value in penalty(v, weights)])
+        for pair in zip(*results):
+            np.testing.assert_allclose(*pair, 1e-4, 1e-4)
+        concrete = tf2.function(loupe.project).get_concrete_function(v, weights)
+    names = registered_gradients(concrete.graph)
+    if tf.__version__.startswith("1."):
+        assert names == []
+    else:
+        assert len(names) == 1 and names[0].startswith(b"CustomGradient")
 
 
 @fast_at_every_size

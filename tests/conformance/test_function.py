@@ -10,6 +10,8 @@ from support.pooling_graph import LENGTHS, build, each_configuration_and_lengths
 from tensorflow.python.eager import context
 
 
+fast_at_every_size = pytest.mark.usefixtures("fast_at_every_size")
+
 # XLA takes seconds to compile a layer, so most of these are left to the long run.
 each_to_compile = pytest.mark.parametrize(
     "configuration, has_lengths",
@@ -35,6 +37,7 @@ def arguments(lists, has_lengths):
     return [tf.constant(lists)] + ([tf.constant(LENGTHS, tf.int32)] if has_lengths else [])
 
 
+@fast_at_every_size
 @each_configuration_and_lengths(CONFIGURATIONS)
 def test_wrap_function(configuration, has_lengths, session, rng):
     """Called in eager mode, by itself and inside a tf.function, and differentiated there by a tape."""
@@ -56,6 +59,7 @@ def test_wrap_function(configuration, has_lengths, session, rng):
             check(value_and_gradients(call, inputs, sources), expected)
 
 
+@fast_at_every_size
 @each_configuration
 def test_saved_model_of_a_function(configuration, rng, tmp_path):
     """tf.saved_model.save keeps the gradients of a function. In 2.x it traces those of registered names, and fails."""
@@ -114,6 +118,7 @@ def test_xla_scope(configuration, has_lengths, session, rng):
     check(came, session.run([graph.y] + gradients, feed))
 
 
+@fast_at_every_size
 @each_to_compile
 def test_xla_function(configuration, has_lengths, session, rng):
     """The whole layer compiled, by tf.function(jit_compile=True)."""
