@@ -407,7 +407,7 @@ def _variable(name, shape, stddev, mean=0.0):
         variable = tf.get_variable(name, **arguments)
         # A graph keeps it. Eager code and a tf.function, by the type, lose it, if no store or getter gives it again.
         is_kept = not tf.executing_eagerly() and type(variable).__name__ != "UnliftedInitializerVariable"
-        is_kept = is_kept or tf.get_variable(name, reuse=False, **arguments) is variable
+        is_kept = is_kept or tf.get_variable(name, **arguments) is variable
     except (AttributeError, ValueError) as error:
         if "already exists" in str(error):
             name = str(error).split(" already exists")[0].split()[-1]
