@@ -16,6 +16,7 @@ saved like all others of TensorFlow 2, and ``forward`` is what it is in a sessio
 
 import collections
 import inspect
+import numbers
 
 import loupe
 import tensorflow as tf
@@ -41,17 +42,21 @@ class Pooling:
 
     def __init__(self, method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay):
         self.method = method_of(method)
-        if not 0 <= decay < 1:
+        if not isinstance(decay, numbers.Real) or not 0 <= decay < 1:
             raise ValueError(f"decay: expected a number from 0 to below 1, got {decay!r}")
         self.decay = float(decay)
-        self.arguments = {
+        arguments = {
             "feature_size": feature_size,
-            "max_samples": max_samples,
+            "max_samples": 1 if max_samples is None else max_samples,
             "cluster_size": cluster_size,
             "output_dim": output_dim,
             "gating": gating,
             "add_batch_norm": add_batch_norm,
         }
+        layer = self.method(**arguments, is_training=False)  # Checks them, and makes plain numbers of them.
+        self.arguments = {name: getattr(layer, name) for name in arguments}
+        if max_samples is None:
+            self.arguments["max_samples"] = None
         self.wanted, self.width = self._read_off_a_graph()
 
     def _read_off_a_graph(self):
@@ -119,7 +124,12 @@ class Pooling:
 
 def initial_value(wanted):
     """A function of shape and dtype, as Keras wants it, for the initialiser that get_variable was given."""
-    initializer = wanted.initializer or tf.compat.v1.glorot_uniform_initializer()
+    initializer = wanted.initializer
+    if initializer is None:
+        initializer = tf.compat.v1.glorot_uniform_initializer()
+    elif not callable(initializer):
+        values = tf.get_static_value(initializer) if tf.is_tensor(initializer) else initializer
+        initializer = tf.compat.v1.constant_initializer(values)
     return lambda shape=wanted.shape, dtype=None, **_: initializer(shape, wanted.dtype)
 
 

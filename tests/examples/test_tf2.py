@@ -289,12 +289,16 @@ def test_a_layer_made_in_a_function_owns_its_variables(rng):
 class Squares(loupe.PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(reshaped_input, num_samples)
-        return self.output(tf.reduce_sum(tf.square(samples.lists), axis=1))
+        offsets = v1.get_variable("offsets", initializer=np.full(FEATURES, 0.5, np.float32))
+        scales = v1.get_variable("scales", [FEATURES], initializer=tf.keras.initializers.Ones())
+        return self.output(tf.reduce_sum(tf.square(samples.lists), axis=1) * scales + offsets)
 
 
 def test_a_method_of_ones_own(rng, tmp_path):
     for method in (Squares, "Squares"):
-        model = keras.Sequential([keras.Input([SAMPLES, FEATURES]), PoolingLayer(**arguments(method=method))])
+        layer = PoolingLayer(**arguments(method=method))
+        np.testing.assert_array_equal(value_of(layer.variables_by_name["offsets"]), np.full(FEATURES, 0.5))
+        model = keras.Sequential([keras.Input([SAMPLES, FEATURES]), layer])
         model.compile("sgd", "mse")
         inputs, target = data(rng)
         model.fit(inputs[0], target, verbose=0)
@@ -398,6 +402,8 @@ def test_bad_arguments(rng):
             kind(**arguments(method="NetBOW"))
         with pytest.raises(ValueError, match="cluster_size: expected a positive integer"):
             kind(**arguments(cluster_size=0))
+        with pytest.raises(TypeError, match="feature_size: expected a positive integer, got '3'"):
+            kind(**arguments(feature_size="3"))
         with pytest.raises(ValueError, match="decay: expected a number from 0 to below 1, got 1"):
             kind(**arguments(decay=1))
     with pytest.raises(ValueError, match=r"x: expected lists \[B, N, D\] or maps"):
