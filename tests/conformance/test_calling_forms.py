@@ -158,7 +158,7 @@ def test_is_training_as_value(form, is_training, session, rng, lists):
 
 
 def test_wrapped_function(rng, lists):
-    """Eager programs of TensorFlow 2 call a layer through wrap_function, as the error in eager mode advises."""
+    """Eager programs of TensorFlow 2 can call a layer through wrap_function, for inference."""
     if not hasattr(tf, "wrap_function"):
         pytest.skip(f"TensorFlow {tf.__version__} has no wrap_function")
     from tensorflow.python.eager import context
