@@ -330,14 +330,16 @@ def project(v: Array, weights: Array) -> tf.Tensor:
 
     TensorFlow's own gradient to v is ``matmul(gradient, W, transpose_b=True)``. With batches of tens it takes two to
     four times as long as the same product with W on the left, which is not transposed then. Weights of fewer than 2**18
-    entries keep TensorFlow's. So does eager mode's code on TensorFlow 1, which cannot save another.
+    entries keep TensorFlow's. So do functions on TensorFlow 1, which cannot save another.
     """
     v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
     is_large = weights.dtype.is_floating and (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION
-    if tf.executing_eagerly_outside_functions():
-        product = tf.custom_gradient(lambda v, w: (tf.matmul(v, w), lambda dy: _projection_gradients(v, w, dy)))
-        return (product if is_large and _SAVES_CUSTOM_GRADIENTS else tf.matmul)(v, weights)
-    with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"} if is_large else {}):
+    if is_large and _SAVES_CUSTOM_GRADIENTS and tf.executing_eagerly_outside_functions():
+        return tf.custom_gradient(lambda v, w: (tf.matmul(v, w), lambda dy: _projection_gradients(v, w, dy)))(
+            v, weights
+        )
+    graph = tf.get_default_graph()
+    with graph.gradient_override_map({"MatMul": "LoupeProjection"} if is_large and not graph.building_function else {}):
         return tf.matmul(v, weights)
 
 
