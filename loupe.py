@@ -335,9 +335,7 @@ def project(v: Array, weights: Array) -> tf.Tensor:
     v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
     is_large = weights.dtype.is_floating and (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION
     if is_large and _SAVES_CUSTOM_GRADIENTS and tf.executing_eagerly_outside_functions():
-        return tf.custom_gradient(lambda v, w: (tf.matmul(v, w), lambda dy: _projection_gradients(v, w, dy)))(
-            v, weights
-        )
+        return tf.custom_gradient(lambda v, w: (tf.matmul(v, w), lambda g: _projection_gradients(v, w, g)))(v, weights)
     graph = tf.get_default_graph()
     with graph.gradient_override_map({"MatMul": "LoupeProjection"} if is_large and not graph.building_function else {}):
         return tf.matmul(v, weights)
