@@ -211,7 +211,7 @@ class PoolingLayer(keras.layers.Layer):
     leading samples of each list are real is told by `num_samples`, integers ``[B]`` or ``[B, 1]``; or else by a Keras
     mask, ``[B, N]`` or ``[B, H, W]``, of any order. Under ``training=True``, which ``fit`` sets, batch norm uses the
     statistics of the batch and updates its moving averages; not so in a layer with ``trainable = False``, as in Keras's
-    own batch norm. With ``jit_compile=True``, lengths and masks do not train under batch norm: XLA has no such gradient.
+    own batch norm. With ``jit_compile=True``, lengths and masks do not train with batch norm: XLA fails.
 
     Args:
       method: ``"NetVLAD"``, ``"NetRVLAD"``, ``"NetFV"`` or ``"SoftDBoW"``; or a subclass of
