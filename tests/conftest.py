@@ -11,6 +11,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 from support.pooling_graph import random_lists
 
+# The markers of tests that are left out unless asked for.
+LONG = ["long", "faults"]
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -19,7 +22,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes minutes, and runs only where -m selects it, as -m long does")
+    for name in LONG:
+        config.addinivalue_line("markers", f"{name}: takes minutes, and runs only where -m selects it, as -m {name} does")
     if config.getoption("--v1-behavior"):
         tf.disable_v2_behavior()
 
@@ -33,7 +37,7 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_collection_modifyitems(config, items):
     if config.getoption("-m"):
         return
-    is_long = [item.get_closest_marker("long") is not None for item in items]
+    is_long = [any(item.get_closest_marker(name) is not None for name in LONG) for item in items]
     config.hook.pytest_deselected(items=[item for item, long in zip(items, is_long) if long])
     items[:] = [item for item, long in zip(items, is_long) if not long]
 

@@ -6,7 +6,11 @@ import logging
 import os
 import sys
 
-from common.errors import problem_of, say
+from common import progress
+from common.errors import Interrupted, problem_of, say
+
+
+_ends_at_once = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,7 +30,8 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def run(main):
     """Runs a program's `main`, and ends the process: with status 0; or with status 2 and one line on stderr, without
-    a traceback, for bad input (see `errors.problem_of`); or with status 130 on Ctrl-C.
+    a traceback, for bad input (see `errors.problem_of`); or, after a signal, with 128 and the signal's number (130 on
+    Ctrl-C), and a line that says what was kept, if anything was.
 
     TensorFlow's own log is left out, unless TF_CPP_MIN_LOG_LEVEL is set. On CPUs, TensorFlow keeps the memory that it
     has had for the next step, unless TF_CPU_ALLOCATOR_USE_BFC is set: the system maps and clears a gigabyte of
@@ -39,15 +44,40 @@ def run(main):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         main()
+        status = 0
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    except Interrupted as error:
+        say("interrupted", error)
+        status = 128 + error.number
     except Exception as error:
         problem = problem_of(error)
         if problem is None:
             raise
         say("error", problem)
-        sys.exit(2)
-    sys.exit(0)
+        status = 2
+    if _ends_at_once:
+        end(status)
+    sys.exit(status)
+
+
+def end_at_once():
+    """Lets `run` end the process by `end`."""
+    global _ends_at_once
+    _ends_at_once = True
+
+
+def end(status, kind=None, message=None):
+    """Ends the process at once, with a line on stderr if there is a message.
+
+    The interpreter's own end could hang or crash where native code holds a thread that may never come back.
+    """
+    progress.close_all()
+    if message is not None:
+        say(kind, message)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _silence_native_code():

@@ -1,4 +1,4 @@
-"""Bad input, told apart from the programs' own faults, and warnings: each is one line on stderr."""
+"""Bad input, told apart from the programs' own faults, interruptions, warnings and notes: each is one line on stderr."""
 
 import codecs
 import os
@@ -11,6 +11,19 @@ PROBLEM = "<problem>{}</problem>"
 
 class UserError(Exception):
     """Bad input. The message is one line that names the file, the flag or the variable, and the cause."""
+
+
+class Interrupted(Exception):
+    """The end of what a signal stopped in good order. The message says what was kept.
+
+    Args:
+      number: the signal's.
+      message: one line.
+    """
+
+    def __init__(self, number, message):
+        super().__init__(message)
+        self.number = number
 
 
 def problem_of(error):
@@ -27,6 +40,11 @@ def say(kind, message):
     """One line on stderr: the program's name, what kind of message it is, and the message."""
     line = " ".join(str(message).split())
     print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
+
+
+def note(message):
+    """One line on stderr that is no warning."""
+    say("note", message)
 
 
 def warn(message):

@@ -16,11 +16,18 @@ def main(argv=None):
 
     process = cluster.from_environment()
     if process and process.is_ps:
-        process.serve()
+        process.serve(options.wait_seconds)
         return
     settings = settle(options)
-    digits.provide(settings, "train")
-    before = training.train(settings, process)
+
+    def work():
+        digits.provide(settings, "train")
+        return training.train(settings, process)
+
+    if process:
+        before = process.run(work, settings.wait_seconds, lambda: training.is_complete(settings))
+    else:
+        before = work()
     if process is None or process.is_chief:
         checkpoint = checkpoints.latest(settings.checkpoint)
         if before < settings.steps:

@@ -1,5 +1,6 @@
 """Checkpoints: found, compared with a model, and restored."""
 
+import contextlib
 import os
 
 import tensorflow.compat.v1 as tf
@@ -47,6 +48,54 @@ def following(path, timeout=None):
     if os.path.isfile(path) or os.path.isfile(path + ".index"):  # exists() is true of a directory too
         raise UserError(f"--continuous: expected a directory of checkpoints, got {path}")
     return tf.train.checkpoints_iterator(path, timeout=timeout)
+
+
+@contextlib.contextmanager
+def writing(path):
+    """A context in which TensorFlow's errors, but for those of lost processes, become a `UserError` that names what
+    cannot be written."""
+    try:
+        yield
+    except (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.CancelledError):
+        raise
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be written: {cause}") from error
+
+
+class Saver(tf.train.Saver):
+    """Saves all variables, if all are finite; what has been saved, it does not write again.
+
+    Args:
+      keep: how many checkpoints are kept.
+    """
+
+    def __init__(self, keep):
+        super().__init__(max_to_keep=keep)
+        self._checked = [variable for variable in tf.global_variables() if variable.dtype.base_dtype.is_floating]
+        finite = []
+        for variable in self._checked:
+            with tf.device(variable.device):
+                finite.append(tf.reduce_all(tf.is_finite(variable)))
+        self._finite = tf.stack(finite)
+
+    def save(self, session, save_path, global_step=None, **arguments):
+        """As that of TensorFlow.
+
+        Raises:
+          UserError: if a variable is not finite, or the checkpoint cannot be written. Then the older ones stay.
+        """
+        directory, name = os.path.dirname(save_path), f"{save_path}-{global_step}"
+        if not os.path.isdir(directory):  # TensorFlow would make it again.
+            raise UserError(f"{name}: cannot be written: {directory} is gone")
+        # Overwritten, it would be damaged for a moment.
+        if tf.train.latest_checkpoint(directory) == name:
+            return name
+        strange = [v.op.name for v, is_finite in zip(self._checked, session.run(self._finite)) if not is_finite]
+        if strange:
+            raise UserError(f"{name}: is not written: {strange[0]} is not finite. The checkpoints before it are kept")
+        with writing(name):
+            return super().save(session, save_path, global_step=global_step, **arguments)
 
 
 def step_of(checkpoint):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from common.commandline import Parser, decay, factor, names, not_negative, positive, seed, sizes
+from common.commandline import Parser, above_zero, decay, factor, names, not_negative, positive, seed, sizes
 
 from yt8m.presets import DEFAULT, PRESETS, TOP_K
 
@@ -38,6 +38,13 @@ def training(description):
     group.add_argument("--towers", type=positive, help="how many devices share a batch (default: all GPUs)")
     group.add_argument("--checkpoint-seconds", type=positive, default=600, help="between two checkpoints")
     group.add_argument("--keep", type=positive, default=5, help="how many checkpoints are kept")
+    group.add_argument(
+        "--wait-seconds",
+        type=above_zero,
+        default=600,
+        help="in a cluster, how long nothing may be heard of the chief or a parameter server before the training is "
+        "given up",
+    )
     group.add_argument("--summary-steps", type=positive, default=100, help="between TensorBoard's scalars")
     return parser
 

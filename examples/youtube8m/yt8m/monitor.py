@@ -4,6 +4,7 @@ import time
 
 import tensorflow.compat.v1 as tf
 from common import progress
+from common.errors import note
 
 from yt8m import metrics
 
@@ -36,7 +37,9 @@ class Monitor(tf.train.SessionRunHook):
 
     def after_create_session(self, session, coord):
         self.__exit__()  # of a session that a lost parameter server ended
-        self._written = step = session.run(tf.train.get_global_step())
+        self._written = step = int(session.run(tf.train.get_global_step()))
+        if step:
+            note(f"{self._settings.checkpoint}: goes on from step {step} of {self._settings.steps}")
         self._bar = progress.bar(desc="train", unit="step", total=self._settings.steps, initial=step)
         self._shown = time.time(), step
         if self._directory is not None:

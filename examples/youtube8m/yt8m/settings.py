@@ -68,9 +68,13 @@ def save(settings):
     """Writes the settings beside the checkpoints, whole or not at all."""
     os.makedirs(settings.checkpoint, exist_ok=True)
     kept = {name: getattr(settings, name) for name in MODEL}
-    kept["seed"] = getattr(settings, "seed", None)
-    with files.whole(os.path.join(settings.checkpoint, FILE)) as partial, open(partial, "w", encoding="utf-8") as file:
-        json.dump(kept, file, indent=1, sort_keys=True)
+    kept.update({name: getattr(settings, name, None) for name in ("seed", "steps")})
+    path = os.path.join(settings.checkpoint, FILE)
+    try:
+        with files.whole(path) as partial, open(partial, "w", encoding="utf-8") as file:
+            json.dump(kept, file, indent=1, sort_keys=True)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
 
 
 def load(checkpoint):

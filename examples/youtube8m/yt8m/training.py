@@ -1,8 +1,13 @@
 """Training from the last checkpoint on, by one process or by those of a cluster."""
 
-import tensorflow.compat.v1 as tf
+import contextlib
 
-from yt8m import checkpoints, monitor, records, step
+import numpy as np
+import tensorflow.compat.v1 as tf
+from common.errors import Interrupted, UserError
+
+from yt8m import checkpoints, lock, monitor, records, step
+from yt8m.interrupts import Interrupts
 from yt8m.settings import save, settle_seed
 
 
@@ -11,36 +16,51 @@ def train(settings, process=None):
 
     Args:
       settings: settled (see `settings.settle`), with data. If `seed` is None it is set, and so is `towers`.
-      process: a worker's `cluster.Cluster`. Default None: there is no cluster.
+      process: a worker's `cluster.Cluster`, whose `run` calls this. Default None: there is no cluster.
 
     Returns:
       How many steps the model had been trained before, an int.
 
     Raises:
-      UserError: for bad input.
+      UserError: for bad input; if another training is at work in the directory of checkpoints; if the loss is not
+        finite, or a checkpoint cannot be written. The older checkpoints stay as they were.
       tf.errors.InvalidArgumentError: for bad records (see `records.dataset`).
+      Interrupted: after SIGINT or SIGTERM, when a checkpoint has been saved.
     """
     settings.towers = settings.towers or max(1, step.count_gpus())
-    records.check(settings)
     is_chief = process is None or process.is_chief
+    if not is_chief and is_complete(settings):
+        return trained_steps(settings)
+    target = process.start(step.config(settings, process)) if process else ""
+    records.check(settings)
     latest = tf.train.latest_checkpoint(settings.checkpoint)
     settle_seed(settings, resumes=latest is not None)
     trained = checkpoints.step_of(latest)
-    with tf.Graph().as_default():
+    with tf.Graph().as_default(), contextlib.ExitStack() as stack:
         tf.set_random_seed(settings.seed)
         built = step.build(_batch(settings, process, trained), settings, process)
         if latest is not None:
             checkpoints.compare(latest, tf.global_variables(), settings)
-        if is_chief:
-            save(settings)
-        target = process.start(step.config(settings, process)) if process else ""
+        config = step.config(settings, process)
         if not is_chief:
-            process.wait_for_chief()
+            _follow(built, settings, process, config)
+            return trained
+        stack.enter_context(lock.held(settings.checkpoint))
+        save(settings)
         if trained < settings.steps:
-            _run(built, settings, target, process)
-        if process:
-            process.leave()
+            interrupts = process.interrupts if process else stack.enter_context(Interrupts())
+            _lead(built, settings, interrupts, target, config)
     return trained
+
+
+def trained_steps(settings):
+    """How many steps the last checkpoint in the directory of the settings has, an int."""
+    return checkpoints.step_of(tf.train.latest_checkpoint(settings.checkpoint))
+
+
+def is_complete(settings):
+    """Whether the last checkpoint is the one that the training ends with."""
+    return trained_steps(settings) >= settings.steps
 
 
 def _batch(settings, process, trained):
@@ -54,20 +74,98 @@ def _batch(settings, process, trained):
         return iterator.get_next()
 
 
-def _run(built, settings, target, process):
-    is_chief = process is None or process.is_chief
-    directory = settings.checkpoint if is_chief else None
-    with monitor.Monitor(built, settings, directory) as shown, tf.train.MonitoredTrainingSession(
-        master=target,
-        is_chief=is_chief,
-        checkpoint_dir=settings.checkpoint,
-        scaffold=tf.train.Scaffold(saver=tf.train.Saver(max_to_keep=settings.keep)),
-        hooks=[shown, tf.train.StopAtStepHook(last_step=settings.steps)],
-        save_checkpoint_secs=settings.checkpoint_seconds,
-        save_summaries_steps=None,
-        save_summaries_secs=None,
-        log_step_count_steps=None,
-        config=step.config(settings, process),
-    ) as session:
-        while not session.should_stop():
-            session.run(built.train)
+def _lead(built, settings, interrupts, target, config):
+    """Trains as the only process, or as the chief, who saves checkpoints."""
+    scaffold = tf.train.Scaffold(saver=checkpoints.Saver(settings.keep))
+    creator = tf.train.ChiefSessionCreator(scaffold, target, config, settings.checkpoint)
+    hooks = [_Interruption(lambda: interrupts.number is not None), _Checkpoints(settings, scaffold)]
+    _run(built, settings, creator, hooks, settings.checkpoint)
+    if interrupts.number is not None and not is_complete(settings):
+        saved = checkpoints.latest(settings.checkpoint)
+        count = checkpoints.step_of(saved)
+        raise Interrupted(interrupts.number, f"{saved}: saved after {count} of {settings.steps} steps, to go on from")
+
+
+def _follow(built, settings, process, config):
+    """Trains as a worker beside the chief."""
+    variables = tf.global_variables()
+    scaffold = tf.train.Scaffold(saver=tf.train.Saver())
+    creator = _WorkerSessionCreator(process, tf.report_uninitialized_variables(variables), scaffold, config)
+    hooks = [_Interruption(lambda: process.is_over.is_set() or process.interrupts.number is not None)]
+    # Again, where a chief that was lost goes on from an earlier step.
+    while process.wait_for(creator.missing, tf.train.get_global_step(), settings.steps):
+        _run(built, settings, creator, hooks)
+    if process.interrupts.number is not None and not process.is_over.is_set():
+        raise Interrupted(process.interrupts.number, "this worker has left the training")
+
+
+def _run(built, settings, creator, hooks, directory=None):
+    # What is not in order is found before it is shown or saved.
+    first = [_FiniteLoss(built), tf.train.StopAtStepHook(last_step=settings.steps)]
+    with monitor.Monitor(built, settings, directory) as shown:
+        with tf.train.MonitoredSession(creator, first + [shown] + hooks) as session:
+            while not session.should_stop():
+                session.run(built.train)
+
+
+class _WorkerSessionCreator(tf.train.SessionCreator):
+    """Sessions of a worker, as soon as the chief has initialised the variables: at first, and after a parameter server
+    was lost. TensorFlow's own would look only every 30 seconds."""
+
+    def __init__(self, process, missing, scaffold, config):
+        self.missing = missing
+        self._process = process
+        self._creator = tf.train.WorkerSessionCreator(scaffold, process.server.target, config)
+
+    def create_session(self):
+        self._process.wait_for(self.missing)
+        return self._creator.create_session()
+
+
+class _FiniteLoss(tf.train.SessionRunHook):
+    """Ends a training whose loss is not finite."""
+
+    def __init__(self, built):
+        self._fetches = {"loss": built.loss, "count": built.count}
+
+    def before_run(self, run_context):
+        return tf.train.SessionRunArgs(self._fetches)
+
+    def after_run(self, run_context, run_values):
+        loss, count = run_values.results["loss"], run_values.results["count"]
+        if not np.isfinite(loss):
+            raise UserError(
+                f"step {count}: expected a finite loss, got {loss}. The checkpoints before it are kept; try a lower "
+                "--learning-rate"
+            )
+
+
+class _Interruption(tf.train.SessionRunHook):
+    """Ends a training in good order, with a checkpoint, when it has to."""
+
+    def __init__(self, is_due):
+        self._is_due = is_due
+
+    def after_run(self, run_context, run_values):
+        if self._is_due():
+            run_context.request_stop()
+
+
+class _Checkpoints(tf.train.CheckpointSaverHook):
+    """Saves checkpoints, also at the beginning and at the end. What cannot be written is bad input."""
+
+    def __init__(self, settings, scaffold):
+        super().__init__(settings.checkpoint, save_secs=settings.checkpoint_seconds, scaffold=scaffold)
+        self._directory = settings.checkpoint
+
+    def after_create_session(self, session, coord):
+        with checkpoints.writing(self._directory):
+            super().after_create_session(session, coord)
+
+    def after_run(self, run_context, run_values):
+        with checkpoints.writing(self._directory):
+            super().after_run(run_context, run_values)
+
+    def end(self, session):
+        with checkpoints.writing(self._directory):
+            super().end(session)

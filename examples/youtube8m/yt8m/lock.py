@@ -1,0 +1,47 @@
+"""The lock that keeps a second training out of a directory of checkpoints."""
+
+import contextlib
+import os
+import socket
+import time
+
+import filelock
+from common.errors import UserError, warn
+
+FILE = "training.lock"
+OWNER = "training.owner"
+
+
+@contextlib.contextmanager
+def held(directory):
+    """A context in which no other process trains in the directory, which is made if it is missing.
+
+    The operating system holds the lock, and frees it when the process ends, however it does.
+
+    Raises:
+      UserError: if another process trains there, which is named; or if the directory cannot be written to.
+    """
+    lock, owner = filelock.FileLock(os.path.join(directory, FILE)), os.path.join(directory, OWNER)
+    try:
+        os.makedirs(directory, exist_ok=True)
+        lock.acquire(timeout=0)
+        with open(owner, "w", encoding="utf-8") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    except filelock.Timeout as error:
+        raise UserError(f"{directory}: another training is at work there: {_text(owner)}") from error
+    except NotImplementedError:  # A file system without locks.
+        warn(f"{directory}: cannot be locked; see to it that no other training is at work there")
+    except OSError as error:
+        raise UserError(f"{directory}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _text(owner):
+    try:
+        with open(owner, encoding="utf-8") as file:
+            return file.read() or "it has just begun"
+    except OSError:
+        return "it has just begun"
