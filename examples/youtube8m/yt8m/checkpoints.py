@@ -68,10 +68,12 @@ class Saver(tf.train.Saver):
 
     Args:
       keep: how many checkpoints are kept.
+      is_there: a function that tells whether their directory is still there.
     """
 
-    def __init__(self, keep):
+    def __init__(self, keep, is_there):
         super().__init__(max_to_keep=keep)
+        self._is_there = is_there
         self._checked = [variable for variable in tf.global_variables() if variable.dtype.base_dtype.is_floating]
         finite = []
         for variable in self._checked:
@@ -86,8 +88,8 @@ class Saver(tf.train.Saver):
           UserError: if a variable is not finite, or the checkpoint cannot be written. Then the older ones stay.
         """
         directory, name = os.path.dirname(save_path), f"{save_path}-{global_step}"
-        if not os.path.isdir(directory):  # TensorFlow would make it again.
-            raise UserError(f"{name}: cannot be written: {directory} is gone")
+        if not self._is_there():  # TensorFlow would make it again.
+            raise UserError(f"{name}: cannot be written: {directory} was removed")
         # Overwritten, it would be damaged for a moment.
         if tf.train.latest_checkpoint(directory) == name:
             return name

@@ -16,17 +16,19 @@ OWNER = "training.owner"
 def held(directory):
     """A context in which no other process trains in the directory, which is made if it is missing.
 
-    The operating system holds the lock, and frees it when the process ends, however it does.
+    The operating system holds the lock, and frees it when the process ends, however it does. The context's value is a
+    function that tells whether the directory is still the one that was locked.
 
     Raises:
       UserError: if another process trains there, which is named; or if the directory cannot be written to.
     """
     lock, owner = filelock.FileLock(os.path.join(directory, FILE)), os.path.join(directory, OWNER)
+    own = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
     try:
         os.makedirs(directory, exist_ok=True)
         lock.acquire(timeout=0)
         with open(owner, "w", encoding="utf-8") as file:
-            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.write(own)
     except filelock.Timeout as error:
         raise UserError(f"{directory}: another training is at work there: {_text(owner)}") from error
     except NotImplementedError:  # A file system without locks.
@@ -34,7 +36,7 @@ def held(directory):
     except OSError as error:
         raise UserError(f"{directory}: {error.strerror or error}") from error
     try:
-        yield
+        yield lambda: _text(owner) == own
     finally:
         lock.release()
 

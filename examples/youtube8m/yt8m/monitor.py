@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from common import progress
 from common.errors import note
 
-from yt8m import metrics
+from yt8m import checkpoints, metrics
 
 
 class Monitor(tf.train.SessionRunHook):
@@ -38,8 +38,7 @@ class Monitor(tf.train.SessionRunHook):
     def after_create_session(self, session, coord):
         self.__exit__()  # of a session that a lost parameter server ended
         self._written = step = int(session.run(tf.train.get_global_step()))
-        if step:
-            note(f"{self._settings.checkpoint}: goes on from step {step} of {self._settings.steps}")
+        self._tell_beginning(step)
         self._bar = progress.bar(desc="train", unit="step", total=self._settings.steps, initial=step)
         self._shown = time.time(), step
         if self._directory is not None:
@@ -70,6 +69,13 @@ class Monitor(tf.train.SessionRunHook):
                 value=[tf.Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()]
             )
             self._writer.add_summary(summary, step)
+
+    def _tell_beginning(self, step):
+        latest = tf.train.latest_checkpoint(self._settings.checkpoint)
+        if self._directory is None and step:
+            note(f"joins the training at step {step} of {self._settings.steps}")
+        elif self._directory is not None and latest is not None:  # Other workers may be further already.
+            note(f"{latest}: goes on from step {checkpoints.step_of(latest)} of {self._settings.steps}")
 
     def _is_due(self, step):
         return step - self._written >= self._settings.summary_steps

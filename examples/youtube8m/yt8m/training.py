@@ -45,11 +45,12 @@ def train(settings, process=None):
         if not is_chief:
             _follow(built, settings, process, config)
             return trained
-        stack.enter_context(lock.held(settings.checkpoint))
+        is_there = stack.enter_context(lock.held(settings.checkpoint))
         save(settings)
         if trained < settings.steps:
+            saver = checkpoints.Saver(settings.keep, is_there)
             interrupts = process.interrupts if process else stack.enter_context(Interrupts())
-            _lead(built, settings, interrupts, target, config)
+            _lead(built, settings, saver, interrupts, target, config)
     return trained
 
 
@@ -74,9 +75,9 @@ def _batch(settings, process, trained):
         return iterator.get_next()
 
 
-def _lead(built, settings, interrupts, target, config):
+def _lead(built, settings, saver, interrupts, target, config):
     """Trains as the only process, or as the chief, who saves checkpoints."""
-    scaffold = tf.train.Scaffold(saver=checkpoints.Saver(settings.keep))
+    scaffold = tf.train.Scaffold(saver=saver)
     creator = tf.train.ChiefSessionCreator(scaffold, target, config, settings.checkpoint)
     hooks = [_Interruption(lambda: interrupts.number is not None), _Checkpoints(settings, scaffold)]
     _run(built, settings, creator, hooks, settings.checkpoint)
