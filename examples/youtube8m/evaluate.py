@@ -10,7 +10,10 @@ from yt8m.settings import settle
 
 
 def main(argv=None):
-    options = parser().parse_args(argv)
+    arguments = parser()
+    options = arguments.parse_args(argv)
+    if options.timeout is not None and not options.continuous:
+        arguments.error("argument --timeout: expected --continuous beside it")
     from yt8m import checkpoints, digits, evaluation  # After the flags: TensorFlow takes seconds to import.
 
     def evaluate(checkpoint):
@@ -30,12 +33,19 @@ def main(argv=None):
             if checkpoints.exists(checkpoint):
                 raise
             errors.warn(f"{checkpoint}: is gone; waiting for the next")
+            continue
+        if checkpoints.is_last(checkpoint):
+            return
 
 
 def parser():
     result = flags.inference(__doc__, "validate")
     result.add_argument("--json", action="store_true", help="print each evaluation as a line of JSON")
-    result.add_argument("--continuous", action="store_true", help="evaluate each new checkpoint of the directory")
+    result.add_argument(
+        "--continuous",
+        action="store_true",
+        help="evaluate each new checkpoint of the directory, until the training's last",
+    )
     result.add_argument(
         "--timeout",
         type=commandline.not_negative,

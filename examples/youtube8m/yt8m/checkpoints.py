@@ -4,7 +4,7 @@ import contextlib
 import os
 
 import tensorflow.compat.v1 as tf
-from common.errors import UserError
+from common.errors import UserError, note
 
 from yt8m.presets import PRESETS, PUBLISHED
 from yt8m.settings import load
@@ -31,8 +31,8 @@ def latest(path):
 
 
 def exists(name):
-    """Whether there is a checkpoint of that name."""
-    return tf.train.checkpoint_exists(name)
+    """Whether there is a checkpoint of that name. One that is being removed loses its data first."""
+    return tf.train.checkpoint_exists(name) and bool(tf.io.gfile.glob(name + ".data-*") or os.path.isfile(name))
 
 
 def following(path, timeout=None):
@@ -43,11 +43,19 @@ def following(path, timeout=None):
       timeout: end when so many seconds no checkpoint has come. Default None: wait for ever.
 
     Raises:
-      UserError: if the path is a checkpoint, which no other follows.
+      UserError: if the path is something else, such as a checkpoint, which no other follows.
     """
-    if os.path.isfile(path) or os.path.isfile(path + ".index"):  # exists() is true of a directory too
-        raise UserError(f"--continuous: expected a directory of checkpoints, got {path}")
+    if not os.path.isdir(path):
+        if os.path.exists(path) or os.path.isfile(path + ".index"):
+            raise UserError(f"--continuous: expected a directory of checkpoints, got {path}")
+        note(f"{path}: is not there yet; waiting for a training to make it")
     return tf.train.checkpoints_iterator(path, timeout=timeout)
+
+
+def is_last(checkpoint):
+    """Whether a checkpoint is the one that its training ends with, as far as the settings beside it tell."""
+    steps = load(checkpoint).get("steps")
+    return steps is not None and exists(checkpoint) and step_of(checkpoint) >= steps
 
 
 @contextlib.contextmanager
@@ -61,6 +69,13 @@ def writing(path):
     except (tf.errors.OpError, OSError, ValueError) as error:
         cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be written: {cause}") from error
+
+
+def remove_unfinished(directory):
+    """Removes what processes have left behind that were killed while they wrote a checkpoint."""
+    for pattern in ("*.tempstate*", "*_temp*"):
+        for name in tf.io.gfile.glob(os.path.join(directory, "model.ckpt-" + pattern)):
+            (tf.io.gfile.rmtree if tf.io.gfile.isdir(name) else tf.io.gfile.remove)(name)
 
 
 class Saver(tf.train.Saver):

@@ -1,11 +1,8 @@
 """The weighted average of submission files."""
 
-import array
-
 import numpy as np
 from common import progress
 from common.errors import UserError
-from scipy import sparse
 
 from yt8m import submission
 
@@ -27,57 +24,53 @@ def write(path, files, weights, top_k, read_top=None, decimals=None):
       UserError: if a file is malformed, its videos are not those of the first one, or the output cannot be written.
     """
     shares = np.array(weights) / np.sum(weights)
-    with submission.writer(path) as add:
+    with submission.writer(path) as add, submission.temporary_table() as sums:
         # disable=None: no progress bar in a log.
         with progress.bar(files, desc="read", unit="file", disable=None) as paths:
-            videos, confidences = average(paths, shares, read_top, decimals)
-        for video, start, end in zip(videos, confidences.indptr[:-1], confidences.indptr[1:]):
-            best = np.argsort(-confidences.data[start:end], kind="stable")[:top_k]
-            add(video, confidences.indices[start:end][best], confidences.data[start:end][best])
-    return len(videos)
+            count = add_up(sums, paths, shares, read_top, decimals)
+        for video, classes, confidences in sums.execute("SELECT video, classes, confidences FROM sums ORDER BY number"):
+            classes, confidences = np.frombuffer(classes, np.int64), np.frombuffer(confidences)
+            best = np.lexsort([classes, -confidences])[:top_k]
+            add(video, classes[best], confidences[best])
+    return count
 
 
-def average(paths, weights, read_top=None, decimals=None):
-    """The weighted sum of submission files, with `read_top` and `decimals` as for `submission.read`.
+def add_up(sums, paths, weights, read_top=None, decimals=None):
+    """Adds up submission files, weighted, in a table of a database: for each video, in the first file's order, its
+    classes, int64, and their sums, float64. `read_top` and `decimals` are those of `submission.read`.
 
     Returns:
-      The list of videos, in the first file's order, and their confidences, a sparse CSR matrix [videos, classes].
+      How many videos there are.
 
     Raises:
       UserError: if a file is malformed or its videos are not those of the first file.
     """
-    total = None
-    for path, weight in zip(paths, weights):
-        videos, confidences = load(path, read_top, decimals)
-        if total is None:
-            first, total, rows = path, weight * confidences, {video: row for row, video in enumerate(videos)}
-            continue
-        strange = next((video for video in videos if video not in rows), None)
-        if strange is not None:
-            raise UserError(f"{path}: expected the videos of {first}, got {strange}")
-        if len(videos) < len(rows):
-            missing = min(rows.keys() - set(videos))
+    sums.execute(
+        "CREATE TABLE sums (number INTEGER PRIMARY KEY, video TEXT UNIQUE, files INTEGER, classes BLOB, "
+        "confidences BLOB)"
+    )
+    for number, (path, weight) in enumerate(zip(paths, weights)):
+        first = path if number == 0 else first
+        for video, classes, confidences in submission.read(path, read_top, decimals):
+            added = dict(zip(classes, np.multiply(weight, confidences).tolist()))
+            if number == 0:
+                row = [video, 1, *_packed(added)]
+                sums.execute("INSERT INTO sums (video, files, classes, confidences) VALUES (?, ?, ?, ?)", row)
+                continue
+            query = "SELECT number, classes, confidences FROM sums WHERE video = ?"
+            found = sums.execute(query, [video]).fetchone()
+            if found is None:
+                raise UserError(f"{path}: expected the videos of {first}, got {video}")
+            total = dict(zip(np.frombuffer(found[1], np.int64).tolist(), np.frombuffer(found[2]).tolist()))
+            for label, confidence in added.items():
+                total[label] = total.get(label, 0.0) + confidence
+            row = [number + 1, *_packed({label: value for label, value in total.items() if value}), found[0]]
+            sums.execute("UPDATE sums SET files = ?, classes = ?, confidences = ? WHERE number = ?", row)
+        (missing,) = sums.execute("SELECT min(video) FROM sums WHERE files <= ?", [number]).fetchone()
+        if missing is not None:
             raise UserError(f"{path}: expected the videos of {first}, but {missing} is missing")
-        order = np.argsort([rows[video] for video in videos])
-        num_classes = max(total.shape[1], confidences.shape[1])
-        for matrix in (total, confidences):
-            matrix.resize(len(videos), num_classes)
-        total = total + weight * confidences[order]
-    return list(rows), total
+    return sums.execute("SELECT count(*) FROM sums").fetchone()[0]
 
 
-def load(path, read_top=None, decimals=None):
-    """A submission file's videos, a list, and confidences, a sparse CSR matrix [videos, classes].
-
-    `read_top` and `decimals` are those of `submission.read`.
-    """
-    videos, ends, classes, confidences = [], array.array("q", [0]), array.array("i"), array.array("d")
-    for video, labels, scores in submission.read(path, read_top, decimals):
-        videos.append(video)
-        classes.extend(labels)
-        confidences.extend(scores)
-        ends.append(len(classes))
-    num_classes = max(classes) + 1 if classes else 1
-    matrix = sparse.csr_matrix((confidences, classes, ends), shape=[len(videos), num_classes])
-    matrix.sort_indices()
-    return videos, matrix
+def _packed(confidences):
+    return np.array(list(confidences), np.int64).tobytes(), np.array(list(confidences.values()), np.float64).tobytes()

@@ -9,6 +9,7 @@
 import contextlib
 import csv
 import os
+import sqlite3
 
 import numpy as np
 from common import files
@@ -55,17 +56,17 @@ def read(path, top_k=None, decimals=None):
     Raises:
       UserError: if the file cannot be read or a line is malformed: it names file, line and cause.
     """
-    videos = set()
     try:
         # Bytes that are no UTF-8 become characters that are not printable, and are found in their line.
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file, temporary_table() as seen:
+            seen.execute("CREATE TABLE videos (video TEXT PRIMARY KEY) WITHOUT ROWID")
             rows = csv.reader(file, strict=True)
             try:
                 _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
                 for row in rows:
                     video, classes, confidences = _parsed(row)
-                    _require(video not in videos, f"expected each video once, got {video} again")
-                    videos.add(video)
+                    is_new = seen.execute("INSERT OR IGNORE INTO videos VALUES (?)", [video]).rowcount
+                    _require(is_new, f"expected each video once, got {video} again")
                     if top_k is not None:
                         pairs = sorted(zip(classes, confidences), key=lambda pair: -pair[1])[:top_k]
                         classes, confidences = [label for label, _ in pairs], [confidence for _, confidence in pairs]
@@ -76,6 +77,24 @@ def read(path, top_k=None, decimals=None):
                 raise UserError(f"{path}, line {max(rows.line_num, 1)}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def temporary_table():
+    """A context whose value is a connection to an empty SQLite database on disk, of which nothing stays behind: what is
+    known of each video needs no memory there.
+
+    Raises:
+      UserError: if there is no room for it.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect("", isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode = OFF")
+            database.execute("PRAGMA synchronous = OFF")
+            database.execute("BEGIN")
+            yield database
+    except sqlite3.Error as error:
+        raise UserError(f"a temporary database: {error}") from error
 
 
 def _parsed(row):

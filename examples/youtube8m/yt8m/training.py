@@ -46,6 +46,7 @@ def train(settings, process=None):
             _follow(built, settings, process, config)
             return trained
         is_there = stack.enter_context(lock.held(settings.checkpoint))
+        checkpoints.remove_unfinished(settings.checkpoint)
         save(settings)
         if trained < settings.steps:
             saver = checkpoints.Saver(settings.keep, is_there)
