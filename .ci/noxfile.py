@@ -1,8 +1,8 @@
 """Everything that is checked, and on which TensorFlow: python -m nox -f .ci/noxfile.py
 
 By default the tests run on every supported TensorFlow, each with a Python of its own. Pythons are looked for on the
-PATH and among pyenv's; the last lines say which were not found. `--list` names the other sessions: the long tests, the
-commands of the README, lint.
+PATH and among pyenv's; the last lines say which were not found. `--list` names the other sessions: the long tests, those
+of trainings that lose processes, the commands of the README, lint.
 """
 
 import glob
@@ -49,6 +49,13 @@ def tests(session):
 def long(session):
     """The tests that are marked long, on the oldest and the newest TensorFlow."""
     run_pytest(session, "-m", "long")
+
+
+@nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
+def faults(session):
+    """Trainings of which processes die, on the oldest and the newest TensorFlow."""
+    # One after the other: each has up to five processes.
+    run_pytest(session, "-m", "faults", "-n", "0")
 
 
 @nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")

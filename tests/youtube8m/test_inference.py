@@ -12,7 +12,7 @@ import numpy as np
 import predict
 import pytest
 import tensorflow.compat.v1 as tf
-from yt8m import commandline, digits, evaluation, flags, metrics, model, presets, records, submission
+from yt8m import checkpoints, commandline, digits, evaluation, flags, metrics, model, presets, records, submission
 from yt8m import settings as kept
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m"
@@ -177,6 +177,37 @@ def test_a_checkpoint_that_went_is_passed_over(work, capsys, monkeypatch):
     assert f"warning: {gone}: is gone; waiting for the next" in error
 
 
+def test_a_checkpoint_may_go_while_it_is_read(work, capsys, monkeypatch):
+    compare = checkpoints.compare
+
+    def removing(checkpoint, *others):
+        compare(checkpoint, *others)
+        for path in work.glob("model.ckpt-7.data-*"):  # which goes before the index
+            path.unlink()
+
+    monkeypatch.setattr(checkpoints, "compare", removing)
+    assert evaluated(capsys, "--continuous", "--timeout", "0") == []
+
+
+def test_the_last_checkpoint_of_a_training_is_not_followed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def names(*_, **__):
+        yield save(tmp_path, step=6, steps=7)
+        yield save(tmp_path, step=7, steps=7)
+        raise AssertionError
+
+    monkeypatch.setattr(tf.train, "checkpoints_iterator", names)
+    assert [result["checkpoint"][-2:] for result in evaluated(capsys, "--continuous")] == ["-6", "-7"]
+
+
+def test_a_directory_to_come_is_waited_for_and_said_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evaluate.main(["--checkpoint", "c", "--continuous", "--timeout", "0"])
+    output, error = capsys.readouterr()
+    assert not output and "note: c: is not there yet; waiting for a training to make it" in error
+
+
 RECURRENT = {"clusters": None, "hidden_size": None, "cells": 8}
 
 
@@ -209,7 +240,7 @@ def test_a_checkpoint_of_the_other_cell_is_refused(tmp_path, monkeypatch, capsys
 
 
 def test_a_single_checkpoint_is_not_waited_for(work, monkeypatch, capsys):
-    for name in ("model.ckpt-7", "model.ckpt-7.index"):
+    for name in ("model.ckpt-7", "model.ckpt-7.index", kept.FILE):
         message = error_of(work, evaluate, monkeypatch, capsys, ["--continuous", "--checkpoint", name])
         assert f"--continuous: expected a directory of checkpoints, got {name}" in message
 
@@ -294,6 +325,7 @@ def test_bad_input_is_named(work, monkeypatch, capsys, program, arguments, cause
         (evaluate, ["--preset", "mean"], "It was trained with --preset gated-netvlad --clusters 8 --hidden-size 16"),
         (evaluate, ["--data", "digits/test*"], "digits/test*: expected videos with labels, got none"),
         (evaluate, ["--num-classes", "5"], "expected labels from 0 to 4 (--num-classes), got"),
+        (evaluate, ["--timeout", "1"], "argument --timeout: expected --continuous beside it"),
         (evaluate, ["--timeout", "-1"], "argument --timeout: expected a number of at least 0, got -1"),
         (predict, ["--output", "nowhere/predictions.csv"], "nowhere/predictions.csv: No such file or directory"),
         (predict, ["--output", "digits"], "digits: expected a file, got a directory"),

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import train
-from yt8m import checkpoints, cluster, commandline, evaluation, flags, presets, step
+from yt8m import checkpoints, cluster, commandline, errors, evaluation, flags, lock, monitor, presets, step
 from yt8m import digits as prepared
 from yt8m import settings as kept
 
@@ -256,6 +257,95 @@ def test_progress_bar(work, digits, capsys):
         assert part in last
 
 
+def interrupted_at(count, monkeypatch, action):
+    """Lets the action happen in the step of that number."""
+    after_run = monitor.Monitor.after_run
+
+    def acting(self, run_context, run_values):
+        after_run(self, run_context, run_values)
+        if run_values.results["count"] == count:
+            action()
+
+    monkeypatch.setattr(monitor.Monitor, "after_run", acting)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_a_checkpoint(work, digits, capsys, monkeypatch, number):
+    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    send = getattr(signal, "raise_signal", lambda number: os.kill(os.getpid(), number))
+    interrupted_at(5, monkeypatch, lambda: send(number))
+    with pytest.raises(SystemExit) as ended:
+        commandline.run(lambda: train.main(["--steps", "1000", *flags]))
+    assert ended.value.code == 128 + number
+    name = os.path.join("c", "model.ckpt-5")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.split(": ", 1)[1] == f"interrupted: {name}: saved after 5 of 1000 steps, to go on from"
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    train.main(["--steps", "7", *flags])
+    assert f"note: {name}: goes on from step 5 of 7\n" in capsys.readouterr().err
+    assert values("c")["global_step"] == 7
+
+
+def test_a_second_signal_acts_as_ever(work, digits, monkeypatch):
+    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
+
+    def twice():
+        for _ in range(2):
+            signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
+
+    interrupted_at(5, monkeypatch, twice)
+    with pytest.raises(SystemExit) as ended:
+        commandline.run(lambda: train.main(["--steps", "1000", *flags]))
+    assert ended.value.code == 130 and values("c")["global_step"] == 0
+
+
+@pytest.mark.parametrize(
+    "rate, problem",
+    [
+        ("1e30", r"step [4-9]: expected a finite loss, got (nan|inf|-inf)\. The checkpoints before it are kept"),
+        # Here the loss of the last step is finite still.
+        ("1e39", r"c.model\.ckpt-4: is not written: \S+ is not finite\. The checkpoints before it are kept"),
+    ],
+)
+def test_what_is_not_finite_is_not_saved(work, digits, capsys, rate, problem):
+    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
+    train.main(["--steps", "3", *flags])
+    before = values("c")
+    message = fails_after_start(capsys, "--steps", "4" if rate == "1e39" else "50", "--learning-rate", rate, *flags)
+    assert re.match(problem, message), message
+    after = values("c")
+    assert after["global_step"] == 3
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_a_second_training_is_refused(work, digits, capsys):
+    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
+    with lock.held("c") as is_there:
+        assert is_there()
+        message = fails(capsys, "--steps", "2", *flags)
+        os.remove(os.path.join("c", lock.OWNER))
+        assert not is_there()
+    assert re.match(rf"c: another training is at work there: process {os.getpid()} on \S+, since \d{{4}}-", message)
+    train.main(["--steps", "2", *flags])
+    assert values("c")["global_step"] == 2
+
+
+def test_a_directory_that_cannot_be_written_is_named(work, digits, capsys):
+    pathlib.Path("c").write_text("no directory")
+    assert re.match("c: (File|Not a)", fails(capsys, "--digits", digits, "--checkpoint", "c", "--preset", "mean", *SMALL))
+
+
+def test_what_was_left_of_a_checkpoint_is_removed(work, digits):
+    os.makedirs(os.path.join("c", "model.ckpt-9_temp_1f"))
+    left = [pathlib.Path("c", "model.ckpt-9_temp_1f", "part"), pathlib.Path("c", "model.ckpt-9.index.tempstate17")]
+    for path in left:
+        path.write_bytes(b"half")
+    train.main(["--steps", "1", "--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL])
+    assert not list(pathlib.Path("c").glob("*temp*"))
+
+
 def test_kill_and_resume(work, digits):
     flags = ["--steps", "100000", "--checkpoint-seconds", "1", "--checkpoint", "c", "--digits", digits, *SMALL]
     process = start(flags)
@@ -377,11 +467,30 @@ def test_bad_input(work, digits, capsys, flags, message):
     assert os.listdir(".") == ["digits"]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}, "task": {"type": "evaluator", "index": 0}}',
+        '{"cluster": {"ps": ["a:1"], "chief": ["b:1", "c:1"]}, "task": {"type": "chief", "index": 0}}',
+    ],
+)
 def test_bad_cluster(work, digits, capsys, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     assert fails(capsys, "--digits", digits).startswith("TF_CONFIG: expected JSON with cluster and task")
     assert not os.listdir(".")
+
+
+def test_a_malformed_address_is_named(work, digits, capsys, monkeypatch):
+    spec = {"ps": ["127.0.0.1"], "worker": ["127.0.0.1:1"]}
+    monkeypatch.setattr(commandline, "end_at_once", lambda: None)
+    process = cluster.Cluster(spec, "ps", 0)
+    with pytest.raises(errors.UserError, match="TF_CONFIG: 127.0.0.1: expected HOST:PORT"):
+        process.serve(1)
 
 
 def test_checkpoint_of_another_architecture(work, digits, capsys):
