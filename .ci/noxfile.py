@@ -1,8 +1,8 @@
 """Everything that is checked, and on which TensorFlow: python -m nox -f .ci/noxfile.py
 
 By default the tests run on every supported TensorFlow, each with a Python of its own. Pythons are looked for on the
-PATH and among pyenv's; the last lines say which were not found. `--list` names the other sessions: the long tests, those
-of trainings that lose processes, the commands of the README, lint.
+PATH and among pyenv's; the last lines say which were not found. `--list` names the other sessions: the long tests,
+the trainings that lose processes, the commands of the README, lint.
 """
 
 import glob

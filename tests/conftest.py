@@ -23,7 +23,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     for name in LONG:
-        config.addinivalue_line("markers", f"{name}: takes minutes, and runs only where -m selects it, as -m {name} does")
+        line = f"{name}: takes minutes, and runs only where -m selects it, as -m {name} does"
+        config.addinivalue_line("markers", line)
     if config.getoption("--v1-behavior"):
         tf.disable_v2_behavior()
 

@@ -1,4 +1,4 @@
-"""Bad input, told apart from the programs' own faults, interruptions, warnings and notes: each is one line on stderr."""
+"""Bad input, told apart from the programs' own faults; interruptions, warnings, notes: each is one line on stderr."""
 
 import codecs
 import os

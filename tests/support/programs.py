@@ -1,4 +1,4 @@
-"""Programs as processes of their own, which start fast: on Linux they are forked off one that has imported TensorFlow."""
+"""Programs as processes of their own, which on Linux start fast, forked off one that has imported TensorFlow."""
 
 import multiprocessing
 import os
@@ -44,6 +44,7 @@ class Program:
 
     def __init__(self, path, arguments, directory, name, environment, file_size=None):
         self.name = name
+        self._program = os.path.basename(str(path))
         self._files = [os.path.join(str(directory), f"{name}.{stream}") for stream in ("out", "err")]
         for file in self._files:
             if os.path.exists(file):
@@ -86,7 +87,7 @@ class Program:
 
     def lines(self, kind):
         """What it has said in lines of a kind, such as error."""
-        prefix = f"{os.path.basename('train.py')}: {kind}: "
+        prefix = f"{self._program}: {kind}: "
         lines = self.text("err").replace("\r", "\n").splitlines()
         return [line[len(prefix) :] for line in lines if line.startswith(prefix)]
 

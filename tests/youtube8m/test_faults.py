@@ -12,14 +12,15 @@ import signal
 import socket
 import sys
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import train
 from support.programs import Program, until
-from yt8m import checkpoints
+from yt8m import checkpoints, submission
 from yt8m import digits as prepared
 
-PATH = pathlib.Path(train.__file__).resolve()
+PROGRAMS = pathlib.Path(train.__file__).resolve().parent
 ALL = ["ps0", "ps1", "chief", "worker0", "worker1"]
 # So that graphs are built fast.
 SMALL = ["--preset", "mean", "--hidden-size", "8", "--batch-size", "16", "--shuffle-buffer", "100", "--seed", "1"]
@@ -38,14 +39,13 @@ def digits(tmp_path_factory):
 
 @pytest.fixture
 def start(tmp_path, digits):
-    """A function that starts train.py as a process, which ends with the test."""
+    """A function that starts a program as a process, by default a training, which ends with the test."""
     started = []
 
-    def begin(*flags, name="alone", environment=(), **options):
-        common = ["--digits", digits, "--checkpoint", "c", *SMALL]
-        paths = [str(PATH.parents[2]), os.environ.get("PYTHONPATH", "")]
-        environment = dict({"PYTHONPATH": os.pathsep.join(paths), "TF_CONFIG": ""}, **dict(environment))
-        program = Program(PATH, [*common, *flags], tmp_path, name, environment, **options)
+    def begin(*flags, script="train.py", name="alone", environment=(), **options):
+        common = ["--digits", digits, "--checkpoint", "c", *SMALL] if script == "train.py" else []
+        environment = dict({"TF_CONFIG": ""}, **dict(environment))
+        program = Program(PROGRAMS / script, [*common, *flags], tmp_path, name, environment, **options)
         started.append(program)
         return program
 
@@ -115,9 +115,9 @@ def resumed(program):
     return [tuple(map(int, note.groups())) for note in notes if note]
 
 
-def ended(*others, **given):
+def ended(**given):
     """The statuses of `ALL`, which are 0 but for those that are given."""
-    return dict({name: 0 for name in ALL}, **given)
+    return dict(dict.fromkeys(ALL, 0), **given)
 
 
 def test_finished_and_started_again(fleet, saved):
@@ -290,7 +290,7 @@ def test_killed_while_a_checkpoint_is_written(start, saved, tmp_path):
     reached = 0
     for _ in range(10):
         alone = start(*flags)
-        until(lambda: saved() > reached and list((tmp_path / "c").glob("*temp*")))
+        until(lambda before=reached: saved() > before and list((tmp_path / "c").glob("*temp*")))
         alone.kill()
         assert alone.status == KILLED
         assert_restores(tmp_path / "c")
@@ -331,3 +331,35 @@ def test_an_address_that_cannot_be_had(start, tmp_path, name, problem):
     (line,) = program.lines("error")
     assert line.startswith(f"TF_CONFIG: {bad}: ")
     assert not (tmp_path / "c").exists()
+
+
+@faults
+def test_evaluation_ends_with_the_training_beside_it(start, saved, digits, tmp_path):
+    flags = ["--continuous", "--json", "--checkpoint", "c", "--digits", digits]
+    evaluation = start(*flags, script="evaluate.py", name="evaluation")
+    training = start("--steps", "3000", "--checkpoint-seconds", "1", "--keep", "1")
+    assert statuses({"alone": training, "evaluation": evaluation}) == {"alone": 0, "evaluation": 0}
+    results = [json.loads(line) for line in evaluation.text("out").splitlines()]
+    assert len(results) > 1 and results[-1]["checkpoint"] == os.path.join("c", "model.ckpt-3000")
+
+
+@faults
+@pytest.mark.parametrize("script", ["predict.py", "ensemble.py"])
+def test_a_killed_writer_leaves_nothing_that_looks_finished(start, digits, tmp_path, script):
+    (tmp_path / "older.csv").write_text("older")
+    if script == "predict.py":
+        assert start("--steps", "1").wait(90) == 0
+        flags = ["--checkpoint", "c", "--digits", digits]
+    else:
+        with submission.writer(str(tmp_path / "input.csv")) as write:
+            for number in range(20000):
+                write(f"video{number}", range(50), np.linspace(1, 0, 50))
+        flags = ["input.csv", "input.csv"]
+    for output in ("new.csv", "older.csv"):
+        program = start(*flags, "--output", output, script=script, name="writer")
+        until(lambda output=output: list(tmp_path.glob(f"{output}.*.partial")))
+        program.kill()
+        assert program.status == KILLED
+    assert not (tmp_path / "new.csv").exists() and (tmp_path / "older.csv").read_text() == "older"
+    assert start(*flags, "--output", "new.csv", script=script, name="writer").wait(90) == 0
+    assert len(list(submission.read(str(tmp_path / "new.csv")))) > 200

@@ -334,7 +334,8 @@ def test_a_second_training_is_refused(work, digits, capsys):
 
 def test_a_directory_that_cannot_be_written_is_named(work, digits, capsys):
     pathlib.Path("c").write_text("no directory")
-    assert re.match("c: (File|Not a)", fails(capsys, "--digits", digits, "--checkpoint", "c", "--preset", "mean", *SMALL))
+    message = fails(capsys, "--digits", digits, "--checkpoint", "c", "--preset", "mean", *SMALL)
+    assert re.match("c: (File|Not a)", message)
 
 
 def test_what_was_left_of_a_checkpoint_is_removed(work, digits):

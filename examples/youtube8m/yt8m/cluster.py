@@ -110,7 +110,9 @@ class Cluster:
             self.server = tf.train.Server(self.spec, self.job, self.index, config=config or self.config())
         except (tf.errors.OpError, ValueError, OverflowError) as error:
             message = getattr(error, "message", error)
-            raise UserError(f"TF_CONFIG: {address}: expected an address that is free here: {message}") from error
+            raise UserError(
+                f"TF_CONFIG: {address}: expected an address that is free on this host: {message}"
+            ) from error
         if not self.is_ps:
             self._lines = [_Line(self, index) for index in range(self.num_ps)]
             for line in self._lines:
@@ -147,7 +149,9 @@ class Cluster:
             while thread.is_alive():
                 thread.join(PAUSE / 5)
                 watch.look()
-            self._leave(STOPPED if self.is_chief and "error" in outcome else LEFT, wait_seconds)
+            is_complete = self.is_chief and "error" not in outcome
+            # That the training is complete, those have to hear too that have not started yet.
+            self._leave(STOPPED if self.is_chief and not is_complete else LEFT, GRACE, wait_seconds * is_complete)
         if "error" in outcome:
             raise outcome["error"]
         return outcome["value"]
@@ -238,17 +242,14 @@ class Cluster:
                             raise UserError(f"TF_CONFIG: {address}: {cause}") from error
                         time.sleep(PAUSE)
 
-    def _leave(self, word, wait_seconds=GRACE):
-        """Says a last word to the parameter servers.
-
-        That the training is complete, those have to hear too that have not started yet; nothing else is waited for.
-        """
+    def _leave(self, word, seconds, seconds_to_start=0):
+        """Says a last word to the parameter servers, for so many seconds at most, or to those that have not started."""
         start = time.monotonic()
         for line in self._lines:
             line.last = word
         for line in self._lines:
-            is_waited_for = self.is_chief and word == LEFT and not line.has_answered
-            line.join(max(0, start + (wait_seconds if is_waited_for else GRACE) - time.monotonic()))
+            limit = seconds if line.has_answered else max(seconds, seconds_to_start)
+            line.join(max(0, start + limit - time.monotonic()))
 
 
 class _Line(threading.Thread):
@@ -328,6 +329,7 @@ class _Watch:
     def _give_up(self, problem):
         if not self._cluster.is_chief and self._is_complete():
             commandline.end(0)
+        self._cluster._leave(STOPPED if self._cluster.is_chief else LEFT, PAUSE * 4)
         commandline.end(2, "error", problem)
 
 

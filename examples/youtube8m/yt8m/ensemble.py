@@ -50,27 +50,49 @@ def add_up(sums, paths, weights, read_top=None, decimals=None):
         "confidences BLOB)"
     )
     for number, (path, weight) in enumerate(zip(paths, weights)):
-        first = path if number == 0 else first
-        for video, classes, confidences in submission.read(path, read_top, decimals):
-            added = dict(zip(classes, np.multiply(weight, confidences).tolist()))
-            if number == 0:
-                row = [video, 1, *_packed(added)]
-                sums.execute("INSERT INTO sums (video, files, classes, confidences) VALUES (?, ?, ?, ?)", row)
-                continue
-            query = "SELECT number, classes, confidences FROM sums WHERE video = ?"
-            found = sums.execute(query, [video]).fetchone()
-            if found is None:
-                raise UserError(f"{path}: expected the videos of {first}, got {video}")
-            total = dict(zip(np.frombuffer(found[1], np.int64).tolist(), np.frombuffer(found[2]).tolist()))
-            for label, confidence in added.items():
-                total[label] = total.get(label, 0.0) + confidence
-            row = [number + 1, *_packed({label: value for label, value in total.items() if value}), found[0]]
-            sums.execute("UPDATE sums SET files = ?, classes = ?, confidences = ? WHERE number = ?", row)
+        rows = submission.read(path, read_top, decimals)
+        if number == 0:
+            first = path
+            _begin(sums, rows, weight)
+            continue
+        strange = _add(sums, number, rows, weight)
+        if strange is not None:
+            raise UserError(f"{path}: expected the videos of {first}, got {strange}")
         (missing,) = sums.execute("SELECT min(video) FROM sums WHERE files <= ?", [number]).fetchone()
         if missing is not None:
             raise UserError(f"{path}: expected the videos of {first}, but {missing} is missing")
     return sums.execute("SELECT count(*) FROM sums").fetchone()[0]
 
 
+def _begin(sums, rows, weight):
+    for video, classes, confidences in rows:
+        row = [video, *_packed(_weighted(classes, confidences, weight))]
+        sums.execute("INSERT INTO sums (video, files, classes, confidences) VALUES (?, 1, ?, ?)", row)
+
+
+def _add(sums, number, rows, weight):
+    """Adds the rows of another file. Returns the first video that no file before it has, or None."""
+    for video, classes, confidences in rows:
+        query = "SELECT number, classes, confidences FROM sums WHERE video = ?"
+        found = sums.execute(query, [video]).fetchone()
+        if found is None:
+            return video
+        place, *packed = found
+        total = _unpacked(*packed)
+        for label, confidence in _weighted(classes, confidences, weight).items():
+            total[label] = total.get(label, 0.0) + confidence
+        row = [number + 1, *_packed({label: value for label, value in total.items() if value}), place]
+        sums.execute("UPDATE sums SET files = ?, classes = ?, confidences = ? WHERE number = ?", row)
+    return None
+
+
+def _weighted(classes, confidences, weight):
+    return {label: weight * confidence for label, confidence in zip(classes, confidences)}
+
+
 def _packed(confidences):
     return np.array(list(confidences), np.int64).tobytes(), np.array(list(confidences.values()), np.float64).tobytes()
+
+
+def _unpacked(classes, confidences):
+    return dict(zip(np.frombuffer(classes, np.int64).tolist(), np.frombuffer(confidences).tolist()))
