@@ -110,9 +110,7 @@ class Cluster:
             self.server = tf.train.Server(self.spec, self.job, self.index, config=config or self.config())
         except (tf.errors.OpError, ValueError, OverflowError) as error:
             message = getattr(error, "message", error)
-            raise UserError(
-                f"TF_CONFIG: {address}: expected an address that is free on this host: {message}"
-            ) from error
+            raise UserError(f"TF_CONFIG: {address}: expected one that is free on this host: {message}") from error
         if not self.is_ps:
             self._lines = [_Line(self, index) for index in range(self.num_ps)]
             for line in self._lines:
