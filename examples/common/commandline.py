@@ -5,6 +5,7 @@ import faulthandler
 import logging
 import os
 import sys
+import traceback
 
 from common import progress
 from common.errors import Interrupted, problem_of, say
@@ -53,7 +54,10 @@ def run(main):
     except Exception as error:
         problem = problem_of(error)
         if problem is None:
-            raise
+            if not _ends_at_once:
+                raise
+            traceback.print_exc()
+            end(1)
         say("error", problem)
         status = 2
     if _ends_at_once:

@@ -337,10 +337,11 @@ def test_an_address_that_cannot_be_had(start, tmp_path, name, problem):
 def test_evaluation_ends_with_the_training_beside_it(start, saved, digits, tmp_path):
     flags = ["--continuous", "--json", "--checkpoint", "c", "--digits", digits]
     evaluation = start(*flags, script="evaluate.py", name="evaluation")
-    training = start("--steps", "3000", "--checkpoint-seconds", "1", "--keep", "1")
+    until(lambda: evaluation.lines("note"))
+    training = start("--steps", "5000", "--checkpoint-seconds", "1", "--keep", "1")
     assert statuses({"alone": training, "evaluation": evaluation}) == {"alone": 0, "evaluation": 0}
-    results = [json.loads(line) for line in evaluation.text("out").splitlines()]
-    assert len(results) > 1 and results[-1]["checkpoint"] == os.path.join("c", "model.ckpt-3000")
+    last = [json.loads(line) for line in evaluation.text("out").splitlines()][-1]
+    assert last["checkpoint"] == os.path.join("c", "model.ckpt-5000")
 
 
 @faults

@@ -27,10 +27,11 @@ CHIEFS = ("chief", "master")
 
 # Last words: a worker has left, the chief because the training is complete; or the chief has stopped it.
 LEFT, STOPPED = -1, -2
+ENDING = 2**40  # From there on the chief counts when a signal has come, and it still has a checkpoint to save.
 
 PAUSE = 0.5  # seconds between two words
 SILENCE = 5  # seconds after which a worker is not waited for at the end
-GRACE = 10  # seconds that the end of a process may take, when the training has ended or a signal has come
+GRACE = 10  # seconds that others, or work that may hang, are waited for at the end
 LOOKUP = 15  # seconds in which a host's name has to be found
 
 # The end of a session because a process at its other end has ended, or has started again.
@@ -130,7 +131,7 @@ class Cluster:
           What `work` returns.
 
         Raises:
-          What `work` raises.
+          What `work` raises, unless it is an error of TensorFlow when the training is over.
         """
         outcome = {}
 
@@ -150,9 +151,10 @@ class Cluster:
             is_complete = self.is_chief and "error" not in outcome
             # That the training is complete, those have to hear too that have not started yet.
             self._leave(STOPPED if self.is_chief and not is_complete else LEFT, GRACE, wait_seconds * is_complete)
-        if "error" in outcome:
+        # Where the training is over, the parameter servers may end in the midst of a worker's step.
+        if "error" in outcome and not (self.is_over.is_set() and isinstance(outcome["error"], tf.errors.OpError)):
             raise outcome["error"]
-        return outcome["value"]
+        return outcome.get("value")
 
     def wait_for(self, missing, step=None, steps=None):
         """Waits until the chief has initialised the variables and, if `steps` are given, not as many are done.
@@ -203,7 +205,8 @@ class Cluster:
                         if chief.word == STOPPED:
                             raise UserError(f"{self._chief()} has stopped the training")
                         return
-                    if signalled and not has_ended and (not chief.is_there() or signalled.age() > 2 * GRACE):
+                    is_saving = chief.is_there() and (chief.word >= ENDING or signalled and signalled.age() < GRACE)
+                    if not has_ended and not is_saving:
                         self._check_signal()
                     if not has_ended and chief.age() > wait_seconds:
                         raise UserError(_silent(self._chief(), wait_seconds))
@@ -246,8 +249,11 @@ class Cluster:
         for line in self._lines:
             line.last = word
         for line in self._lines:
-            limit = seconds if line.has_answered else max(seconds, seconds_to_start)
-            line.join(max(0, start + limit - time.monotonic()))
+            while line.is_alive():
+                has_more = not line.has_answered and self.interrupts.number is None
+                if time.monotonic() - start > (max(seconds, seconds_to_start) if has_more else seconds):
+                    break
+                line.join(PAUSE)
 
 
 class _Line(threading.Thread):
@@ -282,7 +288,8 @@ class _Line(threading.Thread):
         with tf.Session(cluster.server.target, config=config) as session:
             while True:
                 last, self._count = self.last, self._count + 1
-                session.run(say, {said: self._count if last is None else last})
+                word = self._count + (ENDING if cluster.interrupts.number is not None else 0)
+                session.run(say, {said: word if last is None else last})
                 self.has_answered = True
                 self.server.see(self._count)
                 if last is not None:
@@ -307,7 +314,9 @@ class _Watch:
             cluster.is_over.set()
         if cluster.is_over.is_set() or cluster.interrupts.number is not None:
             self._ends = self._ends or _Clock()
-            if self._ends.age() > (GRACE if cluster.is_over.is_set() else 2 * GRACE):
+            # A checkpoint may take its time to be saved, if there are parameter servers to save it from.
+            may_hang = cluster.is_over.is_set() or any(line.server.age() > SILENCE for line in lines)
+            if may_hang and self._ends.age() > GRACE:
                 self._end_at_once()
         elif not cluster.is_chief and STOPPED in words:
             self._give_up(f"{cluster._chief()} has stopped the training")
