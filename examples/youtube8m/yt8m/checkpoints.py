@@ -129,6 +129,22 @@ def step_of(checkpoint):
         ) from error
 
 
+def newest(directory):
+    """The name and the step of a directory's latest checkpoint, also while others come and go; None and 0 if there is
+    none.
+
+    Raises:
+      UserError: if the checkpoint cannot be read, or does not say its step.
+    """
+    while True:
+        name = tf.train.latest_checkpoint(directory)
+        try:
+            return name, step_of(name)
+        except UserError:
+            if name == tf.train.latest_checkpoint(directory):
+                raise
+
+
 def compare(checkpoint, variables, settings):
     """Finds out whether a checkpoint holds all of the variables, a list, in their shapes.
 

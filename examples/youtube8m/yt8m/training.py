@@ -1,6 +1,7 @@
 """Training from the last checkpoint on, by one process or by those of a cluster."""
 
 import contextlib
+import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -28,41 +29,44 @@ def train(settings, process=None):
       Interrupted: after SIGINT or SIGTERM, when a checkpoint has been saved.
     """
     settings.towers = settings.towers or max(1, step.count_gpus())
-    is_chief = process is None or process.is_chief
-    if not is_chief and is_complete(settings):
-        return trained_steps(settings)
+    if process and not process.is_chief and is_complete(settings):
+        return checkpoints.newest(settings.checkpoint)[1]
     target = process.start(step.config(settings, process)) if process else ""
-    records.check(settings)
-    latest = tf.train.latest_checkpoint(settings.checkpoint)
-    settle_seed(settings, resumes=latest is not None)
-    trained = checkpoints.step_of(latest)
     with tf.Graph().as_default(), contextlib.ExitStack() as stack:
-        tf.set_random_seed(settings.seed)
-        built = step.build(_batch(settings, process, trained), settings, process)
-        if latest is not None:
-            checkpoints.compare(latest, tf.global_variables(), settings)
-        config = step.config(settings, process)
-        if not is_chief:
-            _follow(built, settings, process, config)
-            return trained
-        is_there = stack.enter_context(lock.held(settings.checkpoint))
+        if process and not process.is_chief:
+            return _follow(settings, process)
+        # A directory is made later, if all else is in order.
+        locked = os.path.isdir(settings.checkpoint) and stack.enter_context(lock.held(settings.checkpoint))
+        built, trained = _build(settings, process)
+        locked = locked or stack.enter_context(lock.held(settings.checkpoint))
         checkpoints.remove_unfinished(settings.checkpoint)
         save(settings)
         if trained < settings.steps:
-            saver = checkpoints.Saver(settings.keep, is_there)
             interrupts = process.interrupts if process else stack.enter_context(Interrupts())
-            _lead(built, settings, saver, interrupts, target, config)
-    return trained
-
-
-def trained_steps(settings):
-    """How many steps the last checkpoint in the directory of the settings has, an int."""
-    return checkpoints.step_of(tf.train.latest_checkpoint(settings.checkpoint))
+            saver = checkpoints.Saver(settings.keep, locked)
+            _lead(built, settings, saver, interrupts, target, step.config(settings, process))
+        return trained
 
 
 def is_complete(settings):
     """Whether the last checkpoint is the one that the training ends with."""
-    return trained_steps(settings) >= settings.steps
+    return checkpoints.newest(settings.checkpoint)[1] >= settings.steps
+
+
+def _build(settings, process):
+    """The step, and how many the model has had before."""
+    records.check(settings)
+    latest, trained = checkpoints.newest(settings.checkpoint)
+    settle_seed(settings, resumes=latest is not None)
+    tf.set_random_seed(settings.seed)
+    built = step.build(_batch(settings, process, trained), settings, process)
+    if latest is not None:
+        try:
+            checkpoints.compare(latest, tf.global_variables(), settings)
+        except UserError:
+            if checkpoints.exists(latest):  # The chief of a worker may have removed it.
+                raise
+    return built, trained
 
 
 def _batch(settings, process, trained):
@@ -88,17 +92,19 @@ def _lead(built, settings, saver, interrupts, target, config):
         raise Interrupted(interrupts.number, f"{saved}: saved after {count} of {settings.steps} steps, to go on from")
 
 
-def _follow(built, settings, process, config):
-    """Trains as a worker beside the chief."""
-    variables = tf.global_variables()
+def _follow(settings, process):
+    """Trains as a worker beside the chief, and returns how many steps the model had before."""
+    built, trained = _build(settings, process)
+    missing = tf.report_uninitialized_variables(tf.global_variables())
     scaffold = tf.train.Scaffold(saver=tf.train.Saver())
-    creator = _WorkerSessionCreator(process, tf.report_uninitialized_variables(variables), scaffold, config)
+    creator = _WorkerSessionCreator(process, missing, scaffold, step.config(settings, process))
     hooks = [_Interruption(lambda: process.is_over.is_set() or process.interrupts.number is not None)]
     # Again, where a chief that was lost goes on from an earlier step.
-    while process.wait_for(creator.missing, tf.train.get_global_step(), settings.steps):
+    while process.wait_for(missing, tf.train.get_global_step(), settings.steps):
         _run(built, settings, creator, hooks)
     if process.interrupts.number is not None and not process.is_over.is_set():
         raise Interrupted(process.interrupts.number, "this worker has left the training")
+    return trained
 
 
 def _run(built, settings, creator, hooks, directory=None):
@@ -115,12 +121,12 @@ class _WorkerSessionCreator(tf.train.SessionCreator):
     was lost. TensorFlow's own would look only every 30 seconds."""
 
     def __init__(self, process, missing, scaffold, config):
-        self.missing = missing
+        self._missing = missing
         self._process = process
         self._creator = tf.train.WorkerSessionCreator(scaffold, process.server.target, config)
 
     def create_session(self):
-        self._process.wait_for(self.missing)
+        self._process.wait_for(self._missing)
         return self._creator.create_session()
 
 
