@@ -120,6 +120,12 @@ def ended(**given):
     return dict(dict.fromkeys(ALL, 0), **given)
 
 
+def test_a_finished_training_ends_at_once(start, fleet):
+    assert start("--steps", "2").wait(90) == 0
+    assert statuses(fleet("--steps", "2")) == ended()
+
+
+@faults
 def test_finished_and_started_again(fleet, saved):
     assert statuses(fleet("--steps", "20")) == ended()
     trained = saved()

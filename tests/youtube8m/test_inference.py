@@ -35,6 +35,7 @@ def save(directory, step=7, seed=1, scale=1.0, **values):
             # So that the moving averages are not what they are at first.
             noise = rng.uniform(0.5, 1.5, variable.shape.as_list()) * scale
             session.run(variable.assign(variable * noise + 0.1 * noise))
+        session.run(tf.train.create_global_step().assign(step))
         os.makedirs(str(directory), exist_ok=True)
         name = tf.train.Saver().save(session, str(directory / "model.ckpt"), global_step=step)
     kept.save(settings)

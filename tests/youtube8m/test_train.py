@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import train
-from yt8m import checkpoints, cluster, commandline, errors, evaluation, flags, lock, monitor, presets, step
+from yt8m import checkpoints, cluster, commandline, errors, evaluation, flags, interrupts, lock, monitor, presets, step
 from yt8m import digits as prepared
 from yt8m import settings as kept
 
@@ -212,7 +212,9 @@ def test_trains_and_resumes(work, digits, capsys):
         np.testing.assert_array_equal(first[name], again[name])
     train.main(["--steps", "20", *flags])
     assert values(directory)["global_step"] == 20
-    assert capsys.readouterr().out.splitlines()[-1] == f"{checkpoints.latest(directory)}: trained 20 steps"
+    output, error = capsys.readouterr()
+    assert output.splitlines()[-1] == f"{checkpoints.latest(directory)}: trained 20 steps"
+    assert f"note: {os.path.join(directory, 'model.ckpt-12')}: goes on from step 12 of 20\n" in error
     scalars = {}
     for path in sorted(pathlib.Path(directory).glob("events*")):
         for event in tf.train.summary_iterator(str(path)):
@@ -269,82 +271,68 @@ def interrupted_at(count, monkeypatch, action):
     monkeypatch.setattr(monitor.Monitor, "after_run", acting)
 
 
+MEAN = ["--preset", "mean", "--checkpoint", "c", *SMALL]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_a_checkpoint(work, digits, capsys, monkeypatch, number):
-    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     send = getattr(signal, "raise_signal", lambda number: os.kill(os.getpid(), number))
     interrupted_at(5, monkeypatch, lambda: send(number))
     with pytest.raises(SystemExit) as ended:
-        commandline.run(lambda: train.main(["--steps", "1000", *flags]))
+        commandline.run(lambda: train.main(["--steps", "1000", "--digits", digits, *MEAN]))
     assert ended.value.code == 128 + number
-    name = os.path.join("c", "model.ckpt-5")
     last = capsys.readouterr().err.splitlines()[-1]
+    name = os.path.join("c", "model.ckpt-5")
     assert last.split(": ", 1)[1] == f"interrupted: {name}: saved after 5 of 1000 steps, to go on from"
+    assert values("c")["global_step"] == 5
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-    train.main(["--steps", "7", *flags])
-    assert f"note: {name}: goes on from step 5 of 7\n" in capsys.readouterr().err
-    assert values("c")["global_step"] == 7
 
 
-def test_a_second_signal_acts_as_ever(work, digits, monkeypatch):
-    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
-
-    def twice():
-        for _ in range(2):
+def test_a_second_signal_acts_as_it_did():
+    noted = interrupts.Interrupts()
+    with noted:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert noted.number == signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(KeyboardInterrupt):
             signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
-
-    interrupted_at(5, monkeypatch, twice)
-    with pytest.raises(SystemExit) as ended:
-        commandline.run(lambda: train.main(["--steps", "1000", *flags]))
-    assert ended.value.code == 130 and values("c")["global_step"] == 0
 
 
 @pytest.mark.parametrize(
-    "rate, problem",
+    "steps, rate, problem",
     [
-        ("1e30", r"step [4-9]: expected a finite loss, got (nan|inf|-inf)\. The checkpoints before it are kept"),
+        ("50", "1e30", r"step [1-9]: expected a finite loss, got (nan|inf|-inf)\. The checkpoints before it are kept"),
         # Here the loss of the last step is finite still.
-        ("1e39", r"c.model\.ckpt-4: is not written: \S+ is not finite\. The checkpoints before it are kept"),
+        ("1", "1e39", r"c.model\.ckpt-1: is not written: \S+ is not finite\. The checkpoints before it are kept"),
     ],
 )
-def test_what_is_not_finite_is_not_saved(work, digits, capsys, rate, problem):
-    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
-    train.main(["--steps", "3", *flags])
-    before = values("c")
-    message = fails_after_start(capsys, "--steps", "4" if rate == "1e39" else "50", "--learning-rate", rate, *flags)
+def test_what_is_not_finite_is_not_saved(work, digits, capsys, steps, rate, problem):
+    message = fails_after_start(capsys, "--steps", steps, "--learning-rate", rate, "--digits", digits, *MEAN)
     assert re.match(problem, message), message
-    after = values("c")
-    assert after["global_step"] == 3
-    for name in before:
-        np.testing.assert_array_equal(before[name], after[name])
+    kept = values("c")
+    assert kept["global_step"] == 0 and all(np.isfinite(value).all() for value in kept.values())
 
 
 def test_a_second_training_is_refused(work, digits, capsys):
-    flags = ["--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL]
     with lock.held("c") as is_there:
         assert is_there()
-        message = fails(capsys, "--steps", "2", *flags)
+        message = fails(capsys, "--steps", "2", "--digits", digits, *MEAN)
         os.remove(os.path.join("c", lock.OWNER))
         assert not is_there()
     assert re.match(rf"c: another training is at work there: process {os.getpid()} on \S+, since \d{{4}}-", message)
-    train.main(["--steps", "2", *flags])
-    assert values("c")["global_step"] == 2
-
-
-def test_a_directory_that_cannot_be_written_is_named(work, digits, capsys):
-    pathlib.Path("c").write_text("no directory")
-    message = fails(capsys, "--digits", digits, "--checkpoint", "c", "--preset", "mean", *SMALL)
-    assert re.match("c: (File|Not a)", message)
-
-
-def test_what_was_left_of_a_checkpoint_is_removed(work, digits):
+    # What a process has left that was killed while it wrote a checkpoint.
     os.makedirs(os.path.join("c", "model.ckpt-9_temp_1f"))
-    left = [pathlib.Path("c", "model.ckpt-9_temp_1f", "part"), pathlib.Path("c", "model.ckpt-9.index.tempstate17")]
-    for path in left:
+    for path in [pathlib.Path("c", "model.ckpt-9_temp_1f", "part"), pathlib.Path("c", "model.ckpt-9.index.tempstate1")]:
         path.write_bytes(b"half")
-    train.main(["--steps", "1", "--preset", "mean", "--digits", digits, "--checkpoint", "c", *SMALL])
+    train.main(["--steps", "2", "--digits", digits, *MEAN])
+    assert values("c")["global_step"] == 2
     assert not list(pathlib.Path("c").glob("*temp*"))
+
+
+def test_a_directory_that_is_none_is_named(work, digits, capsys):
+    pathlib.Path("c").write_text("no directory")
+    assert re.match("c: (File|Not a|Cannot)", fails(capsys, "--digits", digits, *MEAN))
 
 
 def test_kill_and_resume(work, digits):

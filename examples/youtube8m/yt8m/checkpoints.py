@@ -55,7 +55,10 @@ def following(path, timeout=None):
 def is_last(checkpoint):
     """Whether a checkpoint is the one that its training ends with, as far as the settings beside it tell."""
     steps = load(checkpoint).get("steps")
-    return steps is not None and exists(checkpoint) and step_of(checkpoint) >= steps
+    try:
+        return steps is not None and step_of(checkpoint) >= steps
+    except UserError:  # It is gone, or does not tell its step.
+        return False
 
 
 @contextlib.contextmanager

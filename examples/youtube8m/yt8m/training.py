@@ -36,7 +36,7 @@ def train(settings, process=None):
         if process and not process.is_chief:
             return _follow(settings, process)
         # A directory is made later, if all else is in order.
-        locked = os.path.isdir(settings.checkpoint) and stack.enter_context(lock.held(settings.checkpoint))
+        locked = os.path.exists(settings.checkpoint) and stack.enter_context(lock.held(settings.checkpoint))
         built, trained = _build(settings, process)
         locked = locked or stack.enter_context(lock.held(settings.checkpoint))
         checkpoints.remove_unfinished(settings.checkpoint)
