@@ -1,10 +1,11 @@
-"""How a training goes, shown and recorded."""
+"""How a training goes, shown, recorded, and ended where its loss is not finite."""
 
 import time
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from common import progress
-from common.errors import note
+from common.errors import UserError, note
 
 from yt8m import checkpoints, metrics
 
@@ -16,6 +17,9 @@ class Monitor(tf.train.SessionRunHook):
       step: a `step.Step`.
       settings: the settings of a training (see `settings.settle`).
       directory: where TensorBoard's events are written. Default None: they are not.
+
+    Raises:
+      UserError: in the run, if the loss is not finite.
     """
 
     SECONDS = 0.5  # between two looks at the loss and the batch
@@ -45,16 +49,21 @@ class Monitor(tf.train.SessionRunHook):
             self._writer = tf.summary.FileWriterCache.get(self._directory)
 
     def before_run(self, run_context):
-        names = ["count"]
+        names = ["count", "loss"]
         if time.time() - self._shown[0] >= self.SECONDS or self._is_due(self._bar.n + 1):
-            names += ["loss", "regularization", "learning_rate", "predictions", "labels"]
+            names += ["regularization", "learning_rate", "predictions", "labels"]
         return tf.train.SessionRunArgs({name: getattr(self._step, name) for name in names})
 
     def after_run(self, run_context, run_values):
         values = run_values.results
         step = int(values["count"])  # of all workers, which may go one step too far
         self._bar.update(min(step, self._settings.steps) - self._bar.n)
-        if "loss" not in values:
+        if not np.isfinite(values["loss"]):
+            raise UserError(
+                f"step {step}: expected a finite loss, got {values['loss']}. The checkpoints before it are kept; try a "
+                "lower --learning-rate"
+            )
+        if "predictions" not in values:
             return
         now = time.time()
         speed = (step - self._shown[1]) * self._settings.batch_size / max(now - self._shown[0], 1e-9)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 from common.errors import Interrupted, UserError
 
@@ -108,10 +107,9 @@ def _follow(settings, process):
 
 
 def _run(built, settings, creator, hooks, directory=None):
-    # What is not in order is found before it is shown or saved.
-    first = [_FiniteLoss(built), tf.train.StopAtStepHook(last_step=settings.steps)]
     with monitor.Monitor(built, settings, directory) as shown:
-        with tf.train.MonitoredSession(creator, first + [shown] + hooks) as session:
+        hooks = [shown, tf.train.StopAtStepHook(last_step=settings.steps)] + hooks
+        with tf.train.MonitoredSession(creator, hooks) as session:
             while not session.should_stop():
                 session.run(built.train)
 
@@ -128,24 +126,6 @@ class _WorkerSessionCreator(tf.train.SessionCreator):
     def create_session(self):
         self._process.wait_for(self._missing)
         return self._creator.create_session()
-
-
-class _FiniteLoss(tf.train.SessionRunHook):
-    """Ends a training whose loss is not finite."""
-
-    def __init__(self, built):
-        self._fetches = {"loss": built.loss, "count": built.count}
-
-    def before_run(self, run_context):
-        return tf.train.SessionRunArgs(self._fetches)
-
-    def after_run(self, run_context, run_values):
-        loss, count = run_values.results["loss"], run_values.results["count"]
-        if not np.isfinite(loss):
-            raise UserError(
-                f"step {count}: expected a finite loss, got {loss}. The checkpoints before it are kept; try a lower "
-                "--learning-rate"
-            )
 
 
 class _Interruption(tf.train.SessionRunHook):
