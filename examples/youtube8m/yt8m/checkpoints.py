@@ -1,7 +1,9 @@
 """Checkpoints: found, compared with a model, and restored."""
 
 import contextlib
+import glob
 import os
+import shutil
 
 import tensorflow.compat.v1 as tf
 from common.errors import UserError, note
@@ -77,8 +79,12 @@ def writing(path):
 def remove_unfinished(directory):
     """Removes what processes have left behind that were killed while they wrote a checkpoint."""
     for pattern in ("*.tempstate*", "*_temp*"):
-        for name in tf.io.gfile.glob(os.path.join(directory, "model.ckpt-" + pattern)):
-            (tf.io.gfile.rmtree if tf.io.gfile.isdir(name) else tf.io.gfile.remove)(name)
+        for name in glob.glob(os.path.join(glob.escape(directory), "model.ckpt-" + pattern)):
+            if os.path.isdir(name):
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.remove(name)
 
 
 class Saver(tf.train.Saver):
@@ -114,8 +120,12 @@ class Saver(tf.train.Saver):
         strange = [v.op.name for v, is_finite in zip(self._checked, session.run(self._finite)) if not is_finite]
         if strange:
             raise UserError(f"{name}: is not written: {strange[0]} is not finite. The checkpoints before it are kept")
-        with writing(name):
-            return super().save(session, save_path, global_step=global_step, **arguments)
+        try:
+            with writing(name):
+                return super().save(session, save_path, global_step=global_step, **arguments)
+        except UserError:
+            remove_unfinished(directory)
+            raise
 
 
 def step_of(checkpoint):
