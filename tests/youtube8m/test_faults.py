@@ -227,13 +227,13 @@ def test_without_a_parameter_server_all_give_up(fleet, saved, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signalled_together_they_save_a_checkpoint(fleet, saved, tmp_path, number):
     running = fleet("--steps", "100000", "--checkpoint-seconds", "600")
-    until(lambda: re.search(r" [1-9]\d*/100000", running["chief"].text("err")))
-    assert saved() == 0
+    until(lambda: re.search(r" [1-9]\d\d/100000", running["chief"].text("err")))
+    before = saved()  # Workers may have been at work before the chief saved its first.
     for program in running.values():
         program.send(number)
     found = statuses(running)
     assert found["chief"] == 128 + number and set(found.values()) <= {2, 128 + number}
-    assert saved() > 0
+    assert saved() > before
     (message,) = running["chief"].lines("interrupted")
     assert re.match(rf"c.model\.ckpt-\d+: saved after {saved()} of 100000 steps, to go on from$", message)
     assert_restores(tmp_path / "c")
