@@ -210,8 +210,11 @@ def test_trains_and_resumes(work, digits, capsys):
     assert sorted(first) == sorted(again)
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
+    index = pathlib.Path(directory, "model.ckpt-12.index")
+    written = index.stat().st_mtime_ns
     train.main(["--steps", "20", *flags])
     assert values(directory)["global_step"] == 20
+    assert index.stat().st_mtime_ns == written  # Overwritten, it would be damaged for a moment.
     output, error = capsys.readouterr()
     assert output.splitlines()[-1] == f"{checkpoints.latest(directory)}: trained 20 steps"
     assert f"note: {os.path.join(directory, 'model.ckpt-12')}: goes on from step 12 of 20\n" in error

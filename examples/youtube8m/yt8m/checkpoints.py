@@ -73,7 +73,8 @@ def writing(path):
         raise
     except (tf.errors.OpError, OSError, ValueError) as error:
         cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be written: {cause}") from error
+        # Without the operation and where it was made.
+        raise UserError(f"{path}: cannot be written: {str(cause).split('[[')[0].strip()}") from error
 
 
 def remove_unfinished(directory):

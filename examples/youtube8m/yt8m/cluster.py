@@ -148,11 +148,12 @@ class Cluster:
             while thread.is_alive():
                 thread.join(PAUSE / 5)
                 watch.look()
-            is_complete = self.is_chief and "error" not in outcome
+            has_failed = "error" in outcome
             # That the training is complete, those have to hear too that have not started yet.
-            self._leave(STOPPED if self.is_chief and not is_complete else LEFT, GRACE, wait_seconds * is_complete)
+            seconds_to_start = wait_seconds if self.is_chief and not has_failed else 0
+            self._leave(STOPPED if self.is_chief and has_failed else LEFT, GRACE, seconds_to_start)
         # Where the training is over, the parameter servers may end in the midst of a worker's step.
-        if "error" in outcome and not (self.is_over.is_set() and isinstance(outcome["error"], tf.errors.OpError)):
+        if has_failed and not (self.is_over.is_set() and isinstance(outcome["error"], tf.errors.OpError)):
             raise outcome["error"]
         return outcome.get("value")
 

@@ -26,13 +26,14 @@ def held(directory):
     own = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
     try:
         os.makedirs(directory, exist_ok=True)
-        lock.acquire(timeout=0)
+        try:
+            lock.acquire(timeout=0)
+        except NotImplementedError:  # A file system without locks.
+            warn(f"{directory}: cannot be locked; see to it that no other training is at work there")
         with open(owner, "w", encoding="utf-8") as file:
             file.write(own)
     except filelock.Timeout as error:
         raise UserError(f"{directory}: another training is at work there: {_text(owner)}") from error
-    except NotImplementedError:  # A file system without locks.
-        warn(f"{directory}: cannot be locked; see to it that no other training is at work there")
     except OSError as error:
         raise UserError(f"{directory}: {error.strerror or error}") from error
     try:
