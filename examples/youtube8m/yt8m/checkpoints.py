@@ -231,6 +231,10 @@ def restore(session, path, settings, variables=None):
         tf.train.Saver(variables).restore(session, name)
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
         raise UserError(f"{name}: {error.message}") from error
+    except ValueError as error:  # Where it was removed since it was compared.
+        if exists(name):
+            raise
+        raise UserError(f"{name}: no checkpoint any more") from error
     return name
 
 
