@@ -35,7 +35,7 @@ class SourceDistribution(sdist):
 
 
 # TensorFlow 2.21 no longer brings TensorBoard, which shows how a training of examples/youtube8m goes.
-EXAMPLES = ["scikit-learn", "scikit-image", "matplotlib", "tqdm", "tensorboard", "filelock"]
+EXAMPLES = ["scikit-learn", "scikit-image", "scipy", "matplotlib", "tqdm", "tensorboard", "filelock"]
 
 setup(
     name="loupe-tf",
