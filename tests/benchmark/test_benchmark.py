@@ -11,6 +11,10 @@ from support.configurations import METHODS, each_method
 from support.plain_forms import PLAIN_FORMS
 
 each_mode = pytest.mark.parametrize("mode", steps.MODES)
+# The graph of one takes seconds. NetFV has all that NetVLAD and NetRVLAD have.
+each_model = pytest.mark.parametrize(
+    "method", [pytest.param(method, marks=[pytest.mark.long] if "VLAD" in method else []) for method in METHODS]
+)
 
 
 def _report(tmp_path, *arguments):
@@ -196,7 +200,7 @@ def test_no_layer_does_without_them(name, method, mode):
         assert measures._count_ops(session, results.values(), PRODUCTS) >= len(needed)
 
 
-@each_method
+@each_model
 def test_a_model_needs_more_products_than_the_bound_has(method):
     """And all of them: those of two poolings, the projection, the gates and the experts, each with two gradients."""
     task = steps.Task(method, "small-model", "training")
@@ -213,7 +217,7 @@ def test_a_model_needs_more_products_than_the_bound_has(method):
     assert counts["loupe"] >= counts["matmuls"] and counts["reference"] >= counts["matmuls"]
 
 
-@each_method
+@each_model
 def test_models_have_the_same_variables_and_losses(method):
     """Over three steps of the published training, clipping and Adam included."""
     losses, shapes = {}, {}

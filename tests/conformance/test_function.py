@@ -13,6 +13,7 @@ from tensorflow.python.eager import context
 fast_at_every_size = pytest.mark.usefixtures("fast_at_every_size")
 
 # XLA takes seconds to compile a layer, so most of these are left to the long run.
+COMPILED = [c for c in CONFIGURATIONS if is_gated_and_normed(c) and c.is_training]
 each_to_compile = pytest.mark.parametrize(
     "configuration, has_lengths",
     [
@@ -20,7 +21,7 @@ each_to_compile = pytest.mark.parametrize(
             configuration,
             has_lengths,
             id="{}-{}".format(configuration, "lengths" if has_lengths else "full"),
-            marks=[] if is_gated_and_normed(configuration) and configuration.is_training else [pytest.mark.long],
+            marks=[] if configuration in COMPILED and not has_lengths else [pytest.mark.long],
         )
         for configuration in CONFIGURATIONS
         for has_lengths in (False, True)

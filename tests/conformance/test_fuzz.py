@@ -164,7 +164,7 @@ def check(case):
 fuzzing = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(fuzzing, max_examples=60)
+@settings(fuzzing, max_examples=30)
 @given(cases())
 def test_any_call(case):
     check(case)

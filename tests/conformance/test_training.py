@@ -2,7 +2,7 @@
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from support.configurations import BATCH, HALF, OUTPUTS
+from support.configurations import BATCH, METHODS, OUTPUTS, Configuration
 from support.pooling_graph import build_all, random_lists
 
 # Those that have no rate of their own to learn at, or learn too slowly at most rates.
@@ -26,12 +26,10 @@ def optimizer(name, step):
     return getattr(tf.train, name)(rate)
 
 
-def losses(rng):
-    """A feed, the configurations' losses on one batch with lengths, a dict by name, and the gradients of them all.
-
-    In training mode, gated with batch norm, and bare with biases, so that each variable is among them.
-    """
-    graphs = build_all([c for c in HALF if c.is_training], has_lengths=True)
+def losses(rng, **flags):
+    """A feed, the losses of each method with these flags on one batch with lengths, a dict by name, and the gradients
+    of them all."""
+    graphs = build_all([Configuration(method, is_training=True, **flags) for method in METHODS], has_lengths=True)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     by_name = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
     variables = tf.trainable_variables()
@@ -55,8 +53,8 @@ def check(name, session, feed, by_name, train):
 
 
 def test_optimizers(session, rng):
-    """All configurations are in one graph, because it takes seconds to build."""
-    feed, by_name, gradients = losses(rng)
+    """All methods are in one graph, because it takes seconds to build."""
+    feed, by_name, gradients = losses(rng, add_batch_norm=True, gating=True)
     step = tf.train.create_global_step()
     for name in OPTIMIZERS:
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
@@ -68,7 +66,7 @@ def test_optimizers(session, rng):
 
 def test_sync_replicas_optimizer(graph, rng):
     """It wraps another optimizer, and comes with a hook of its own."""
-    feed, by_name, gradients = losses(rng)
+    feed, by_name, gradients = losses(rng, add_batch_norm=False, gating=True)
     wrapper = tf.train.SyncReplicasOptimizer(tf.train.GradientDescentOptimizer(0.05), 1, total_num_replicas=1)
     # Beside the updates and not after them, because a thread of its own runs parts of it, which has no input.
     updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)

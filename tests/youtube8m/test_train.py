@@ -339,6 +339,7 @@ def test_a_directory_that_is_none_is_named(work, digits, capsys):
     assert re.match("c: (File|Not a|Cannot)", fails(capsys, "--digits", digits, *MEAN))
 
 
+@pytest.mark.long
 def test_kill_and_resume(work, digits):
     flags = ["--steps", "100000", "--checkpoint-seconds", "1", "--checkpoint", "c", "--digits", digits, *SMALL]
     process = start(flags)
@@ -391,6 +392,7 @@ def train_in_cluster(*flags):
     return outputs
 
 
+@pytest.mark.long  # By default, tests/youtube8m/test_faults.py has a cluster that trains.
 def test_cluster(work, digits):
     outputs = train_in_cluster("--steps", "20", "--digits", digits, "--checkpoint", "c", "--seed", "1", *SMALL)
     assert "trained 20 steps" in outputs[2] and "trained" not in outputs[3]
