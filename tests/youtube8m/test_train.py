@@ -67,9 +67,9 @@ def start(arguments, **environment):
 # The arithmetic of a step.
 
 
-def settings_for(**changes):
+def settings_for(preset="gated-netvlad", **changes):
     result = argparse.Namespace(**presets.PUBLISHED)
-    for table in (presets.PRESETS["gated-netvlad"], presets.DIGITS, changes):
+    for table in (presets.PRESETS[preset], presets.DIGITS, changes):
         vars(result).update(table)
     result.towers = changes.get("towers", 1)
     return result
@@ -150,12 +150,13 @@ def test_clipping_takes_a_partitioned_variable_as_one(session, rng):
     assert step.clipped(pairs, 0) is pairs
 
 
-def test_towers_do_what_one_device_does(rng):
+@pytest.mark.parametrize("preset", ["gated-netvlad", "gated-soft-dbow", "gru", "lstm"])
+def test_towers_do_what_one_device_does(preset, rng):
     half = random_batch(rng, 8)
     both = {name: np.concatenate([value, value]) for name, value in half.items()}
     # Each tower's batch statistics are those of the half, and so are the gradients of both.
-    expected, expected_losses = steps(half)
-    came, losses = steps(both, towers=2)
+    expected, expected_losses = steps(half, preset=preset, cells=5)
+    came, losses = steps(both, preset=preset, cells=5, towers=2)
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     assert sorted(came) == sorted(expected)
     for name in expected:
@@ -401,6 +402,14 @@ def test_cluster(work, digits):
     assert 20 <= values("c")["global_step"] <= 22
     assert values("c")["hidden1_weights"].shape == (9 * 8 + 6 * 4, 16)
     assert kept.load("c")["seed"] == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("preset", ["gru", "lstm"])
+def test_cluster_of_recurrent_models(preset, work, digits):
+    flags = ["--preset", preset, "--cells", "8", "--steps", "20", "--digits", digits, "--checkpoint", "c"]
+    assert "trained 20 steps" in train_in_cluster(*flags)[2]
+    assert gap_of("c", digits, preset=preset) > 0
 
 
 @pytest.mark.long
