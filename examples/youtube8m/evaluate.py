@@ -14,6 +14,7 @@ def main(argv=None):
     options = arguments.parse_args(argv)
     if options.timeout is not None and not options.continuous:
         arguments.error("argument --timeout: expected --continuous beside it")
+    directory = settle(options, saved=True).checkpoint
     from yt8m import checkpoints, digits, evaluation  # After the flags: TensorFlow takes seconds to import.
 
     def evaluate(checkpoint):
@@ -25,7 +26,7 @@ def main(argv=None):
     if not options.continuous:
         evaluate(None)
         return
-    for checkpoint in checkpoints.following(settle(options, saved=True).checkpoint, options.timeout):
+    for checkpoint in checkpoints.following(directory, options.timeout):
         try:
             evaluate(checkpoint)
         except errors.UserError:

@@ -11,9 +11,9 @@ def main(argv=None):
     parser = flags.inference(__doc__, "test")
     flags.add_output(parser, default="predictions.csv")
     options = parser.parse_args(argv)
+    settings = settle(options, saved=True)
     from yt8m import digits, prediction  # After the flags, because TensorFlow takes seconds to import.
 
-    settings = settle(options, saved=True)
     digits.provide(settings, "test")
     count, checkpoint = prediction.predict(settings, options.output, options.top)
     print(f"{options.output}: {count} videos, by {checkpoint}")

@@ -11,14 +11,13 @@ from yt8m.settings import settle
 
 
 def main(argv=None):
-    options = flags.training(__doc__).parse_args(argv)
+    settings = settle(flags.training(__doc__).parse_args(argv))
     from yt8m import checkpoints, cluster, digits, training  # After the flags: TensorFlow takes seconds to import.
 
     process = cluster.from_environment()
     if process and process.is_ps:
-        process.serve(options.wait_seconds)
+        process.serve(settings.wait_seconds)
         return
-    settings = settle(options)
 
     def work():
         digits.provide(settings, "train")

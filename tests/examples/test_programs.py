@@ -61,6 +61,14 @@ def test_wrong_flags_import_nothing_that_takes_time(program):
     assert process.stderr.startswith(f"{name}: error: ") and process.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("program", ["train", "evaluate", "predict"])
+def test_flags_of_another_model_import_nothing_that_takes_time(program, tmp_path):
+    program = str(YOUTUBE8M / f"{program}.py")
+    process = run("-c", SLOW, program, "--preset", "gru", "--clusters", "4", cwd=str(tmp_path))
+    assert process.returncode == 2 and process.stdout.split() == ["imported:"]
+    assert "error: --clusters: expected a preset whose model has this, got gru" in process.stderr
+
+
 def test_modules_import_those_before_them_only():
     """In the data's way, from the flags to what is written in the end."""
     order = ["presets", "flags", "settings", "records", "digits", "pooling", "recurrent", "model", "step"]

@@ -156,8 +156,9 @@ def test_own_features(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
     exec(compile(snippet, "README.md", "exec"), {})
-    training, prediction, released = [command for command in COMMANDS if "own/" in command]
+    training, evaluation, prediction, released = [command for command in COMMANDS if "own/" in command]
     run(training, "--clusters 4 --hidden-size 8", "--steps 2 --batch-size 8 --iterations 10")
+    run(evaluation)
     run(prediction)
     # The golden model in place of the released one.
     run(released, SMALL, "--checkpoint " + str(GOLDENS / "gated_netvlad" / "model.ckpt"))
@@ -173,7 +174,7 @@ def test_measuring(capsys):
 
 def test_all_commands_are_run():
     assert len(COMMANDS) == README.count("python examples/youtube8m/") + README.count("python -m pip")
-    assert len(COMMANDS) == 31
+    assert len(COMMANDS) == 32
 
 
 def test_published_table_is_that_of_the_presets():
