@@ -26,6 +26,8 @@ from common.errors import UserError
 
 TRAIN = ["astronaut", "brick", "camera", "china", "flower", "grass", "hubble_deep_field", "immunohistochemistry"]
 TRAIN += ["retina", "text"]
+# Those of TRAIN that are held out of the training to choose settings by.
+VALIDATION = ["astronaut", "brick", "camera"]
 TEST = ["chelsea", "coffee", "coins", "gravel", "page", "rocket"]
 LEFT, RIGHT = "motorcycle_left", "motorcycle_right"
 PHOTOGRAPHS = TRAIN + TEST + [LEFT]
@@ -84,17 +86,14 @@ def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=Non
       whose numbers from 1 on are of the right photograph, 1 as it is.
     """
     settings = [PHOTOGRAPHS, SIDE, LARGEST, DAISY, QUERIES, seed, train_views, stride]
-    path = os.path.join(directory, f"views-{hashlib.md5(repr(settings).encode()).hexdigest()[:8]}.npz")
+    path = os.path.join(directory, f"views-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}.npz")
     try:
         os.makedirs(directory, exist_ok=True)
         if not os.path.exists(path):
             made = _made(seed, train_views, stride, workers, progress)
             with files.whole(path) as partial, open(partial, "wb") as file:
                 np.savez(file, **made)
-        with np.load(path) as cached:
-            kept = {name: cached[name] for name in cached.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: expected a cache of views, got a file that cannot be read. Delete it") from error
+        kept = _read(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
 
@@ -108,6 +107,15 @@ def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=Non
     return [all_places] + [views.where((photograph >= ends[i]) & (photograph < ends[i + 1])) for i in range(3)]
 
 
+def _read(path):
+    """The arrays of the cache, from its file."""
+    try:
+        with np.load(path) as cached:
+            return {name: cached[name] for name in ("places", "rows", "lengths", "place", "number")}
+    except (ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: expected a cache of views, got a file that cannot be read. Delete it") from error
+
+
 def _made(seed, train_views, stride, workers, progress):
     """The arrays of the cache."""
     job = functools.partial(_of_photograph, seed=seed, train_views=train_views, stride=stride)
@@ -117,7 +125,8 @@ def _made(seed, train_views, stride, workers, progress):
         if workers != 1:
             # Spawned, because a process that has started TensorFlow's threads is not to be forked.
             context = multiprocessing.get_context("spawn")
-            pool = concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context)
+            count = min(workers or os.cpu_count() or 1, len(PHOTOGRAPHS))
+            pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context)
             mapped = stack.enter_context(pool).map
         for result in mapped(job, PHOTOGRAPHS):
             results.append(result)

@@ -31,7 +31,7 @@ NEGATIVES = 5  # of each query of the training
 CANDIDATES = 100  # random views that the negatives are the nearest of
 ANCHORS = 16  # queries in a step
 
-# Queries, positives and negatives of the training; queries and tiles of the tests.
+# Queries, positives and negatives of the training; queries and tiles of the tests. `stereo` is None with --validate.
 Data = collections.namedtuple("Data", "places train test stereo seed")
 Result = collections.namedtuple("Result", "method start whitening width test stereo seconds")
 
@@ -75,10 +75,15 @@ def load(options):
         places, *views = photographs.load(
             options.directory, options.seed, options.train_views, options.stride, options.workers, progress
         )
+    if options.validate:
+        names = np.array([place.photograph for place in places])[views[0].place]
+        is_held_out = np.isin(names, photographs.VALIDATION)
+        views = [views[0].where(~is_held_out), views[0].where(is_held_out)]
     tiles = views[0].where(views[0].number == 0)
     pca = PCA(FEATURES, whiten=True, svd_solver="full").fit(tiles.rows().astype(np.float64))
     views = [part.mapped(lambda rows: normalize(pca.transform(rows))) for part in views]
-    return Data(places, *views, options.seed)
+    train, test, stereo = views + [None] * (3 - len(views))
+    return Data(places, train, test, stereo, options.seed)
 
 
 def chosen(options):
@@ -98,6 +103,7 @@ def pooled(method, start, data, options, progress=None):
     """The vectors of all views, as a dict of arrays [views, P] for train, test and stereo; and the seconds it took."""
     first = time.time()
     parts = {name: getattr(data, name) for name in ("train", "test", "stereo")}
+    parts = {name: views for name, views in parts.items() if views is not None}
     if method == "mean":
         vectors = {name: mean(views) for name, views in parts.items()}
     else:
@@ -243,13 +249,15 @@ def tested(method, start, vectors, seconds, data, options):
     for whitening in ("", "PCA"):
         used = whitened(vectors, options.whitened_width, options.seed) if whitening else vectors
         found, truth = search(data.test, [data.test], used["test"], [used["test"]])
-        # Any method finds nearly all of the right photograph as it is. So only random views of it are queries.
-        parts = [data.stereo, data.test, data.train]
-        tiles = [used[name] for name in ("stereo", "test", "train")]
-        turned = data.stereo.number != 1
-        stereo = search(data.stereo.where(turned), parts, used["stereo"][turned], tiles)
-        recalls = recall(found, truth), recall(*stereo)
-        results.append((Result(method, start, whitening, used["test"].shape[1], *recalls, seconds), found))
+        stereo = None
+        if data.stereo is not None:
+            # Any method finds nearly all of the right photograph as it is. So only random views of it are queries.
+            parts = [data.stereo, data.test, data.train]
+            tiles = [used[name] for name in ("stereo", "test", "train")]
+            turned = data.stereo.number != 1
+            stereo = recall(*search(data.stereo.where(turned), parts, used["stereo"][turned], tiles))
+        width = used["test"].shape[1]
+        results.append((Result(method, start, whitening, width, recall(found, truth), stereo, seconds), found))
     return results
 
 
@@ -279,8 +287,9 @@ HEADING += f"{'recall@1':>10}{'@5':>7}{'@10':>7}{'stereo@1':>10}{'@5':>7}{'@10':
 def line(result):
     """A row of the table."""
     named = f"{result.method:<11}{result.start or '-':<9}{result.whitening or '-':<11}{result.width:>5}"
-    recalls = "".join("{:>10.3f}{:>7.3f}{:>7.3f}".format(*recalls) for recalls in (result.test, result.stereo))
-    return named + recalls + f"{result.seconds:>9.1f}"
+    recalls = ["{:>10.3f}{:>7.3f}{:>7.3f}".format(*recalls) for recalls in (result.test, result.stereo) if recalls]
+    recalls += ["{:>10}{:>7}{:>7}".format(*"---")] * (2 - len(recalls))
+    return named + "".join(recalls) + f"{result.seconds:>9.1f}"
 
 
 def chart(results, caption):
@@ -378,6 +387,7 @@ def parsed(argv):
     parser.add_argument("--learning-rate", type=above_zero, default=0.005, help="Adam's, at the start")
     parser.add_argument("--margin", type=above_zero, default=0.3, help="of the triplets, between squared distances")
     parser.add_argument("--whitened-width", type=positive, default=256, help="largest width of whitened vectors")
+    parser.add_argument("--validate", action="store_true", help="test on held-out photographs of those that train")
     parser.add_argument("--workers", type=positive, help="processes that make the views (default: one for each core)")
     parser.add_argument("--seed", type=seed, default=1, help="of views, k-means, weights and order")
     parser.add_argument("--directory", default="places", help="where the views are kept for the next run")

@@ -60,6 +60,7 @@ def recall_at_1(rows):
     return {tuple(row[:3]): float(row[4]) for row in rows}
 
 
+@pytest.mark.long
 def test_same_numbers_with_one_seed(run, data):
     arguments = SMALL + ["--methods", "NetVLAD", "mean"]
     first = run(*arguments)
@@ -124,6 +125,18 @@ def test_the_cache_holds_what_is_made(data, options, tmp_path):
     rows = photographs.descriptors(photographs.image(made[0][place], made[2].number[5], options.seed))
     assert len(rows) == made[2].lengths[5]
     np.testing.assert_allclose(made[2].lists[5, : len(rows)], rows, atol=1e-3)
+
+
+def test_validation_looks_at_no_photograph_that_tests(data, options):
+    held_out = places.load(places.parsed(SMALL + ["--directory", options.directory, "--validate"]))
+    train, test = ({held_out.places[place].photograph for place in views.place} for views in held_out[1:3])
+    assert test == set(photographs.VALIDATION) and train == set(photographs.TRAIN) - test
+    assert held_out.stereo is None
+    assert len(held_out.train.place) + len(held_out.test.place) == len(data.train.place)
+    vectors, seconds = places.pooled("mean", None, held_out, options)
+    (result, found), _ = places.tested("mean", None, vectors, seconds, held_out, options)
+    assert set(found.ravel()) <= set(held_out.test.place)
+    assert places.line(result).split()[-4:-1] == ["-"] * 3
 
 
 @pytest.mark.long
