@@ -60,7 +60,7 @@ def faults(session):
 
 @nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
 def readme(session):
-    """What the README tells users to run, in a fresh copy, on the oldest and the newest TensorFlow."""
+    """What the README tells users to run, and places.py, in a fresh copy, on the oldest and the newest TensorFlow."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         commands = re.findall(r"^<!-- \.ci/run: \w+ -->\n```sh\n(.+)\n```$", file.read(), re.MULTILINE)
     if not commands:

@@ -6,6 +6,14 @@ To be imported or copied: it needs NumPy and scikit-learn alone. For a layer tha
     session.run(tf.global_variables_initializer())
     assign(session, "pooling", values)
 
+It helps where steps are few; after many, a random start can end higher. The accuracies of examples/digits.py
+--gating plain, with --start random -> k-means, seed 1:
+
+    epochs   Soft-DBoW        NetVLAD          NetFV
+         5   0.620 -> 0.780   0.729 -> 0.944   0.776 -> 0.958
+        20   0.938 -> 0.887   0.960 -> 0.969   0.971 -> 0.969
+        80   0.984 -> 0.909   0.984 -> 0.967   0.980 -> 0.969
+
 Reference: Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place
 recognition. CVPR 2016, section 3.1 and appendix A.
 """

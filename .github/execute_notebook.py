@@ -1,0 +1,54 @@
+"""Runs examples/places.ipynb and stores it with what it shows: python .github/execute_notebook.py
+
+Takes half a minute. It needs nbclient and nbformat, which the extra "test" brings. To be run after each change to what
+the notebook shows; a cell that fails leaves the stored notebook as it was.
+"""
+
+import os
+import pathlib
+import tempfile
+
+import nbformat
+from nbclient import NotebookClient
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
+NOTEBOOK = EXAMPLES / "places.ipynb"
+
+
+def main():
+    notebook = nbformat.read(str(NOTEBOOK), as_version=4)
+    execute(notebook)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, str(NOTEBOOK))
+    print(NOTEBOOK)
+
+
+def execute(notebook):
+    """Runs all cells in a new directory, with examples/ and loupe.py on the path. Keeps what changes in no run."""
+    paths = [str(EXAMPLES), str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    with tempfile.TemporaryDirectory() as directory:
+        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": directory}}).execute()
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # The time of day.
+        if cell.cell_type == "code":
+            cell.outputs = merged(cell.outputs)
+
+
+def merged(outputs):
+    """The outputs without stderr, and with what stdout got in one piece."""
+    kept = []
+    for output in outputs:
+        if output.output_type != "stream":
+            kept.append(output)
+        elif output.name == "stdout":
+            if kept and kept[-1].output_type == "stream":
+                kept[-1].text += output.text
+            else:
+                kept.append(output)
+    return kept
+
+
+if __name__ == "__main__":
+    main()
