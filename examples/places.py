@@ -384,7 +384,7 @@ def parsed(argv):
     ]:
         usual, quick = (defaults[name.replace("-", "_")] for defaults in (USUAL, QUICK))
         parser.add_argument(f"--{name}", type=positive, help=f"{meaning} (default: {usual}, quick {quick})")
-    parser.add_argument("--learning-rate", type=above_zero, default=0.005, help="Adam's, at the start")
+    parser.add_argument("--learning-rate", type=above_zero, default=0.02, help="Adam's, at the start")
     parser.add_argument("--margin", type=above_zero, default=0.3, help="of the triplets, between squared distances")
     parser.add_argument("--whitened-width", type=positive, default=256, help="largest width of whitened vectors")
     parser.add_argument("--validate", action="store_true", help="test on held-out photographs of those that train")

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from threadpoolctl import threadpool_limits
 
 PNG = b"\x89PNG\r\n\x1a\n"
-SMALL = ["--stride", "160", "--train-views", "2", "--clusters", "4", "--epochs", "1", "--workers", "1"]
+SMALL = ["--stride", "224", "--train-views", "2", "--clusters", "4", "--epochs", "1", "--workers", "1"]
 
 
 @pytest.fixture(autouse=True)
