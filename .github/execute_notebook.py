@@ -24,7 +24,7 @@ def main():
 
 
 def execute(notebook):
-    """Runs all cells in a new directory, with examples/ and loupe.py on the path. Keeps what changes in no run."""
+    """Runs all cells in a new directory, with examples/ and loupe.py on the path; stderr and times are left out."""
     paths = [str(EXAMPLES), str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with tempfile.TemporaryDirectory() as directory:
