@@ -12,7 +12,19 @@ import numpy as np
 import predict
 import pytest
 import tensorflow.compat.v1 as tf
-from yt8m import checkpoints, commandline, digits, evaluation, flags, metrics, model, presets, records, submission
+from yt8m import (
+    checkpoints,
+    commandline,
+    digits,
+    errors,
+    evaluation,
+    flags,
+    metrics,
+    model,
+    presets,
+    records,
+    submission,
+)
 from yt8m import settings as kept
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m"
@@ -206,7 +218,8 @@ def test_the_last_checkpoint_of_a_training_is_not_followed(tmp_path, capsys, mon
 
 def test_a_directory_to_come_is_waited_for_and_said_so(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    evaluate.main(["--checkpoint", "c", "--continuous", "--timeout", "0"])
+    with pytest.raises(errors.UserError, match="^c: expected a directory of checkpoints, found none in 0 seconds$"):
+        evaluate.main(["--checkpoint", "c", "--continuous", "--timeout", "0"])
     output, error = capsys.readouterr()
     assert not output and "note: c: is not there yet; waiting for a training to make it" in error
 

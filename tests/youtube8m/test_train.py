@@ -328,11 +328,12 @@ def test_a_second_training_is_refused(work, digits, capsys):
     assert re.match(rf"c: another training is at work there: process {os.getpid()} on \S+, since \d{{4}}-", message)
     # What a process has left that was killed while it wrote a checkpoint.
     os.makedirs(os.path.join("c", "model.ckpt-9_temp_1f"))
-    for path in [pathlib.Path("c", "model.ckpt-9_temp_1f", "part"), pathlib.Path("c", "model.ckpt-9.index.tempstate1")]:
-        path.write_bytes(b"half")
+    left = ["model.ckpt-9_temp_1f/part", "model.ckpt-9.index.tempstate1", "settings.json.5e.partial"]
+    for name in [*left, "checkpoint.tmp" + "0f" * 16, "model.ckpt-9.meta.tmp" + "0f" * 16]:
+        pathlib.Path("c", name).write_bytes(b"half")
     train.main(["--steps", "2", "--digits", digits, *MEAN])
     assert values("c")["global_step"] == 2
-    assert not list(pathlib.Path("c").glob("*temp*"))
+    assert not [name for name in os.listdir("c") if re.search("temp|tmp|partial", name)]
 
 
 def test_a_directory_that_is_none_is_named(work, digits, capsys):

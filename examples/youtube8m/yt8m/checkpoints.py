@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from common.errors import UserError, note
 
 from yt8m.presets import PRESETS, PUBLISHED
-from yt8m.settings import load
+from yt8m.settings import FILE, load
 
 SHOWN = 3  # How many of the variables that differ an error names.
 
@@ -45,13 +45,16 @@ def following(path, timeout=None):
       timeout: end when so many seconds no checkpoint has come. Default None: wait for ever.
 
     Raises:
-      UserError: if the path is something else, such as a checkpoint, which no other follows.
+      UserError: if the path is something else, such as a checkpoint, which no other follows; or if it does not come to
+        be in time.
     """
     if not os.path.isdir(path):
         if os.path.exists(path) or os.path.isfile(path + ".index"):
             raise UserError(f"--continuous: expected a directory of checkpoints, got {path}")
         note(f"{path}: is not there yet; waiting for a training to make it")
-    return tf.train.checkpoints_iterator(path, timeout=timeout)
+    yield from tf.train.checkpoints_iterator(path, timeout=timeout)
+    if not os.path.isdir(path):
+        raise UserError(f"{path}: expected a directory of checkpoints, found none in {timeout:g} seconds")
 
 
 def is_last(checkpoint):
@@ -79,8 +82,10 @@ def writing(path):
 
 def remove_unfinished(directory):
     """Removes what processes have left behind that were killed while they wrote a checkpoint."""
-    for pattern in ("*.tempstate*", "*_temp*"):
-        for name in glob.glob(os.path.join(glob.escape(directory), "model.ckpt-" + pattern)):
+    # Of the variables; of other files that TensorFlow writes, such as the graph; of the settings.
+    tensorflows = "*.tmp" + "[0-9a-f]" * 32
+    for pattern in ("model.ckpt-*.tempstate*", "model.ckpt-*_temp*", tensorflows, f"{FILE}.*.partial"):
+        for name in glob.glob(os.path.join(glob.escape(directory), pattern)):
             if os.path.isdir(name):
                 shutil.rmtree(name, ignore_errors=True)
             else:
