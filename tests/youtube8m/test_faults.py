@@ -351,10 +351,10 @@ def test_evaluation_ends_with_the_training_beside_it(start, saved, digits, tmp_p
     flags = ["--continuous", "--json", "--checkpoint", "c", "--digits", digits]
     evaluation = start(*flags, script="evaluate.py", name="evaluation")
     until(lambda: evaluation.lines("note"))
-    training = start("--steps", "5000", "--checkpoint-seconds", "1", "--keep", "1")
+    training = start("--steps", "1500", "--checkpoint-seconds", "1", "--keep", "1")
     assert statuses({"alone": training, "evaluation": evaluation}) == {"alone": 0, "evaluation": 0}
     last = [json.loads(line) for line in evaluation.text("out").splitlines()][-1]
-    assert last["checkpoint"] == os.path.join("c", "model.ckpt-5000")
+    assert last["checkpoint"] == os.path.join("c", "model.ckpt-1500")
 
 
 @faults

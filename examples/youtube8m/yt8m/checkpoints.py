@@ -67,14 +67,15 @@ def is_last(checkpoint):
 
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path, directory):
     """A context in which TensorFlow's errors, but for those of lost processes, become a `UserError` that names what
-    cannot be written."""
+    cannot be written, and leave nothing unfinished in the directory."""
     try:
         yield
     except (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.CancelledError):
         raise
     except (tf.errors.OpError, OSError, ValueError) as error:
+        remove_unfinished(directory)
         cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
         # Without the operation and where it was made.
         raise UserError(f"{path}: cannot be written: {str(cause).split('[[')[0].strip()}") from error
@@ -126,12 +127,8 @@ class Saver(tf.train.Saver):
         strange = [v.op.name for v, is_finite in zip(self._checked, session.run(self._finite)) if not is_finite]
         if strange:
             raise UserError(f"{name}: is not written: {strange[0]} is not finite. The checkpoints before it are kept")
-        try:
-            with writing(name):
-                return super().save(session, save_path, global_step=global_step, **arguments)
-        except UserError:
-            remove_unfinished(directory)
-            raise
+        with writing(name, directory):
+            return super().save(session, save_path, global_step=global_step, **arguments)
 
 
 def step_of(checkpoint):

@@ -147,13 +147,13 @@ class _Checkpoints(tf.train.CheckpointSaverHook):
         self._directory = settings.checkpoint
 
     def after_create_session(self, session, coord):
-        with checkpoints.writing(self._directory):
+        with checkpoints.writing(self._directory, self._directory):
             super().after_create_session(session, coord)
 
     def after_run(self, run_context, run_values):
-        with checkpoints.writing(self._directory):
+        with checkpoints.writing(self._directory, self._directory):
             super().after_run(run_context, run_values)
 
     def end(self, session):
-        with checkpoints.writing(self._directory):
+        with checkpoints.writing(self._directory, self._directory):
             super().end(session)
