@@ -280,9 +280,8 @@ class _Line(threading.Thread):
 
     def _talk(self):
         cluster = self._cluster
-        own, chief = [
-            cluster.word(self._index, rank) for rank in (cluster.workers.index((cluster.job, cluster.index)), 0)
-        ]
+        own = cluster.word(self._index, cluster.workers.index((cluster.job, cluster.index)))
+        chief = None if cluster.is_chief else cluster.word(self._index, 0)
         said = tf.placeholder(tf.int64, [])
         say = own.assign(said, read_value=False)
         config = tf.ConfigProto(device_filters=[f"/job:ps/task:{self._index}", cluster.device])
@@ -295,7 +294,8 @@ class _Line(threading.Thread):
                 self.server.see(self._count)
                 if last is not None:
                     return
-                self.chief.see(_value(session, chief))
+                if chief is not None:
+                    self.chief.see(_value(session, chief))
                 time.sleep(PAUSE)
 
 
