@@ -29,12 +29,19 @@ def run(request, tmp_path, capsys):
     return run
 
 
+def test_an_epoch(run):
+    assert 0.1 < run("--epochs", "1") < 1
+
+
+@pytest.mark.long
 def test_accuracy_after_a_few_epochs(run):
     assert run("--epochs", "20") >= 0.93
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("method, expected", [("NetVLAD", 0.989), ("NetRVLAD", 0.987), ("NetFV", 0.991)])
+@pytest.mark.parametrize(
+    "method, expected", [("SoftDBoW", 0.984), ("NetRVLAD", 0.987), ("NetVLAD", 0.989), ("NetFV", 0.991)]
+)
 def test_accuracy_is_that_of_digits(method, expected, run):
     """The README has the accuracies of examples/digits.py."""
     assert abs(run("--method", method) - expected) <= 0.01
