@@ -211,7 +211,8 @@ class PoolingLayer(keras.layers.Layer):
     leading samples of each list are real is told by `num_samples`, integers ``[B]`` or ``[B, 1]``; or else by a Keras
     mask, ``[B, N]`` or ``[B, H, W]``, of any order. Under ``training=True``, which ``fit`` sets, batch norm uses the
     statistics of the batch and updates its moving averages; not so in a layer with ``trainable = False``, as in Keras's
-    own batch norm. With ``jit_compile=True``, lengths and masks do not train with batch norm: XLA fails.
+    own batch norm. XLA fails to train lengths or masks with batch norm: compile such a model with
+    ``jit_compile=False``, because Keras 3 turns XLA on by itself where there is a GPU.
 
     Args:
       method: ``"NetVLAD"``, ``"NetRVLAD"``, ``"NetFV"`` or ``"SoftDBoW"``; or a subclass of
