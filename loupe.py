@@ -464,9 +464,9 @@ def _tensor(name, value):
 def _float32(name, value):
     x = _tensor(name, value)
     if x.dtype.base_dtype != tf.float32:
-        got = x.dtype.base_dtype.name
+        got = x.dtype.base_dtype.name + "."
         if x.dtype.is_integer or x.dtype.is_floating or x.dtype.is_bool:
-            got += ". Cast it by tf.cast(x, tf.float32)."
+            got += " Cast it by tf.cast(x, tf.float32)."
         raise TypeError(f"{name}: expected float32, the type of the layer's variables, got {got}")
     return x
 
