@@ -137,22 +137,20 @@ def trained(method, gating, data, options, progress):
 def write_chart(results, num_test, options):
     """Writes the bar chart of the accuracies to options.output, whole or not at all."""
     import numpy as np
-    from common import files
-    from matplotlib.figure import Figure
+    from common import charts
 
-    figure = Figure(figsize=(8, 4.5), dpi=150)
-    axes = figure.add_axes([0.09, 0.1, 0.89, 0.68])
+    title = "Handwritten digits, pooled from lists of patches"
+    figure, axes = charts.bars(0.1, 0.78, title, caption(num_test, options))
     width = 0.8 / len(options.gating)
-    for number, (gating, color) in enumerate(zip(KINDS, ["#9ecae1", "#08519c"])):
+    for number, (gating, color) in enumerate(zip(KINDS, charts.COLORS)):
         accuracies = [result.accuracy for result in results if result.gating == gating]
         if accuracies:
             offset = (number - 0.5) * width if len(options.gating) == 2 else 0
             places = np.arange(len(accuracies)) + offset
             bars = axes.bar(places, accuracies, width * 0.95, color=color, label=gating)
-            axes.bar_label(bars, fmt="%.3f", padding=2, fontsize=9)
+            charts.labelled(axes, bars, 3)
     axes.set_xticks(range(len(options.methods)))
     axes.set_xticklabels(options.methods, fontsize=11)
-    axes.tick_params(length=0)
     # By the logarithm of the errors, because otherwise all bars but the mean's would look alike.
     least = 0.5 / num_test
     axes.set_yscale("function", functions=(lambda y: -np.log10(np.maximum(1 - y, least)), lambda y: 1 - 10.0**-y))
@@ -161,15 +159,8 @@ def write_chart(results, num_test, options):
     axes.set_yticks(ticks)
     axes.set_yticklabels([f"{tick:g}" for tick in ticks])
     axes.set_ylabel("test accuracy (errors on a log scale)")
-    axes.yaxis.grid(True, color="#dddddd")
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncol=2, frameon=False)
-    figure.text(0.02, 0.93, "Handwritten digits, pooled from lists of patches", fontsize=14, fontweight="bold")
-    figure.text(0.02, 0.87, caption(num_test, options), fontsize=10, color="#555555")
-    with files.whole(options.output) as partial:
-        figure.savefig(partial, format="png")
+    charts.legend(axes)
+    charts.write(options.output, figure)
 
 
 def caption(num_test, options):

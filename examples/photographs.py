@@ -54,19 +54,24 @@ class Views(collections.namedtuple("Views", "lists lengths place number")):
       number: which view of its place each is; 0 is the tile as it is. [views]
     """
 
+    @property
+    def is_real(self):
+        """Which descriptors do not fill the lists up. bool [views, MAX_DESCRIPTORS]"""
+        return np.arange(self.lists.shape[1]) < self.lengths[:, np.newaxis]
+
     def where(self, kept):
         """Those views that the mask `kept` [views] keeps."""
         return Views(*[values[kept] for values in self])
 
     def rows(self):
         """All descriptors, without what fills the lists up. [T, D]"""
-        return self.lists[np.arange(self.lists.shape[1]) < self.lengths[:, np.newaxis]]
+        return self.lists[self.is_real]
 
     def mapped(self, function):
         """The views with the descriptors that `function` makes of the rows [T, D]."""
         rows = function(self.rows())
         lists = np.zeros(self.lists.shape[:2] + rows.shape[1:], np.float32)
-        lists[np.arange(lists.shape[1]) < self.lengths[:, np.newaxis]] = rows
+        lists[self.is_real] = rows
         return self._replace(lists=lists)
 
 
@@ -98,10 +103,9 @@ def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=Non
         raise UserError(f"{path}: {error.strerror or error}") from error
 
     all_places = [Place(PHOTOGRAPHS[photograph], row, column) for photograph, row, column in kept["places"].tolist()]
-    views = Views(None, kept["lengths"], kept["place"], kept["number"])
-    lists = np.zeros((len(views.lengths), MAX_DESCRIPTORS, WIDTH), np.float32)
-    lists[np.arange(MAX_DESCRIPTORS) < views.lengths[:, np.newaxis]] = kept["rows"]
-    views = views._replace(lists=lists)
+    lists = np.zeros((len(kept["lengths"]), MAX_DESCRIPTORS, WIDTH), np.float32)
+    views = Views(lists, kept["lengths"], kept["place"], kept["number"])
+    lists[views.is_real] = kept["rows"]
     photograph = kept["places"][views.place, 0]
     ends = [0, len(TRAIN), len(TRAIN) + len(TEST), len(PHOTOGRAPHS)]
     return [all_places] + [views.where((photograph >= ends[i]) & (photograph < ends[i + 1])) for i in range(3)]

@@ -306,28 +306,20 @@ def line(result):
 def chart(results, caption):
     """A figure of bars: the recall at 1 of each method, without and with whitening."""
     import numpy as np
-    from matplotlib.figure import Figure
+    from common import charts
 
-    figure = Figure(figsize=(8, 4.5), dpi=150)
-    axes = figure.add_axes([0.09, 0.14, 0.89, 0.64])
-    for offset, whitening, color in [(-0.2, "", "#9ecae1"), (0.2, "PCA", "#08519c")]:
+    figure, axes = charts.bars(0.14, 0.78, "Places found again, by one vector for each view", caption)
+    for offset, whitening, color in zip((-0.2, 0.2), ("", "PCA"), charts.COLORS):
         own = [result for result in results if result.whitening == whitening]
         recalls = [result.test[0] for result in own]
         label = "PCA-whitened" if whitening else "as they are"
         bars = axes.bar(np.arange(len(own)) + offset, recalls, 0.38, color=color, label=label)
-        axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=9)
+        charts.labelled(axes, bars, 2)
     axes.set_xticks(range(len(own)))
     axes.set_xticklabels(["\n".join(filter(None, [result.method, result.start])) for result in own], fontsize=10)
-    axes.tick_params(length=0)
     axes.set_ylim(0, 1)
     axes.set_ylabel("recall at 1")
-    axes.yaxis.grid(True, color="#dddddd")
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncol=2, frameon=False)
-    figure.text(0.02, 0.93, "Places found again, by one vector for each view", fontsize=14, fontweight="bold")
-    figure.text(0.02, 0.87, caption, fontsize=10, color="#555555")
+    charts.legend(axes)
     return figure
 
 
@@ -373,11 +365,10 @@ def picture(result, found, data):
 
 def write(path, figure):
     """Writes the figure as PNG, whole or not at all."""
-    from common import files
+    from common import charts
 
     try:
-        with files.whole(path) as partial:
-            figure.savefig(partial, format="png")
+        charts.write(path, figure)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
 
