@@ -209,9 +209,5 @@ def test_chart_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     ],
     ids=" ".join,
 )
-def test_bad_arguments_are_errors_of_one_line(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        digits.parsed(arguments)
-    assert stopped.value.code == 2
-    written = capsys.readouterr().err
-    assert written.count("\n") == 1 and "error: " in written and arguments[0] in written
+def test_bad_arguments_are_errors_of_one_line(arguments, assert_refused):
+    assert_refused(digits.parsed, arguments)

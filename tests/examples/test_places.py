@@ -316,9 +316,5 @@ def test_a_stride_that_leaves_too_few_places_is_an_error_of_one_line(options, da
     ],
     ids=" ".join,
 )
-def test_bad_arguments_are_errors_of_one_line(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        places.parsed(arguments)
-    assert stopped.value.code == 2
-    written = capsys.readouterr().err
-    assert written.count("\n") == 1 and "error: " in written and arguments[0] in written
+def test_bad_arguments_are_errors_of_one_line(arguments, assert_refused):
+    assert_refused(places.parsed, arguments)

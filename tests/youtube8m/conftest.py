@@ -9,6 +9,16 @@ import tensorflow.compat.v1 as tf
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES / "youtube8m"))
 
+from yt8m import digits as prepared
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A directory with the digits as records."""
+    directory = str(tmp_path_factory.mktemp("digits"))
+    prepared.prepare(directory)
+    return directory
+
 
 @pytest.fixture(autouse=True)
 def event_files():

@@ -20,7 +20,6 @@ import tensorflow.compat.v1 as tf
 import train
 from support.programs import Program, until
 from yt8m import checkpoints, submission
-from yt8m import digits as prepared
 
 PROGRAMS = pathlib.Path(train.__file__).resolve().parent
 ALL = ["ps0", "ps1", "chief", "worker0", "worker1"]
@@ -30,13 +29,6 @@ KILLED = -9
 
 faults = pytest.mark.faults
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's")
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    directory = str(tmp_path_factory.mktemp("digits"))
-    prepared.prepare(directory)
-    return directory
 
 
 @pytest.fixture

@@ -24,13 +24,6 @@ PROGRAMS = pathlib.Path(train.__file__).resolve().parent
 SMALL = ["--clusters", "8", "--hidden-size", "16", "--shuffle-buffer", "100"]
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    directory = str(tmp_path_factory.mktemp("digits"))
-    prepared.prepare(directory)
-    return directory
-
-
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """The current directory, empty."""
