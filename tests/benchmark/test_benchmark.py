@@ -30,7 +30,7 @@ def _table_after(heading, output):
 
 
 def test_times_and_memory(tmp_path, capsys):
-    written = _report(tmp_path, "--methods", "NetFV", "--modes", "training")
+    written = _report(tmp_path, "--methods", "SoftDBoW", "--modes", "training")
     assert {"command", "date", "machine", "python", "tensorflow", "numpy"} <= set(written["about"])
     memory, times = written["rows"]
     assert (memory["measure"], times["measure"]) == ("memory", "time")
@@ -42,7 +42,7 @@ def test_times_and_memory(tmp_path, capsys):
     }.items():
         assert times[ratio] == np.median(times["times"][numerator]) / np.median(times["times"][denominator])
     header, row = _table_after("time", capsys.readouterr().out)
-    assert row[:3] == ["NetFV", "small", "training"]
+    assert row[:3] == ["SoftDBoW", "small", "training"]
     median = float(re.match(r"(\S+) ±", row[header.index("loupe ms")]).group(1))
     assert median == pytest.approx(1000 * np.median(times["times"]["loupe"]), rel=1e-3)
     assert float(row[header.index("loupe / matmuls")]) == pytest.approx(times["loupe / matmuls"], rel=1e-2)

@@ -11,7 +11,6 @@ from support.pooling_graph import (
     each_configuration_and_lengths,
     is_quick,
     random_lists,
-    with_and_without_lengths,
 )
 
 
@@ -74,8 +73,8 @@ with tf.Graph().as_default() as graph, tf.Session() as session:
     tf.train.import_meta_graph(path + ".meta").restore(session, path)
     with np.load(path + ".npz") as inputs:
         feed = {name + ":0": inputs[name] for name in inputs.files}
-    outputs = {op.name: op.outputs[0] for op in graph.get_operations() if op.name.startswith("y_")}
-    sources = [graph.get_tensor_by_name("x:0")] + tf.trainable_variables()
+    outputs = {op.name: op.outputs[0] for op in graph.get_operations() if "/y_" in op.name}
+    sources = [graph.get_tensor_by_name(scope + "/x:0") for scope in ("full", "lengths")] + tf.trainable_variables()
     gradients = tf.gradients([tf.square(y) for y in outputs.values()], sources)
     outputs["gradients"] = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
     came = session.run(outputs, feed)
@@ -85,19 +84,31 @@ with tf.Graph().as_default() as graph, tf.Session() as session:
 """
 
 
-@with_and_without_lengths
-def test_meta_graph_in_another_process(has_lengths, session, rng, tmp_path):
+def build_with_and_without_lengths(configurations):
+    """All of these configurations that are quick in one graph, because a process takes seconds to start.
+
+    Returns the graphs, and what to feed.
+    """
+    graphs, feed = [], {}
+    for scope, has_lengths in (("full", False), ("lengths", True)):
+        with tf.variable_scope(scope):
+            built = build_all([c for c in configurations if is_quick(c, has_lengths)], has_lengths)
+        graphs += built.values()
+        feed.update(graphs[-1].feed(random_lists(np.random.RandomState(2))))
+    return graphs, feed
+
+
+def test_meta_graph_in_another_process(session, rng, tmp_path):
     """Imported, run, differentiated and trained on."""
     path = str(tmp_path / "model")
-    graphs = build_all([c for c in CONFIGURATIONS if is_quick(c, has_lengths)], has_lengths)
-    first = next(iter(graphs.values()))
+    graphs, feed = build_with_and_without_lengths([c for c in CONFIGURATIONS if c.is_training])
     randomize(session, rng)
     # The gradients below come after this, and are not in the file.
     tf.train.Saver().save(session, path)
-    feed = first.feed(random_lists(rng))
     np.savez(path + ".npz", **{tensor.op.name: value for tensor, value in feed.items()})
-    outputs = {graph.y.op.name: graph.y for graph in graphs.values()}
-    gradients = tf.gradients([tf.square(y) for y in outputs.values()], [first.x] + tf.trainable_variables())
+    outputs = {graph.y.op.name: graph.y for graph in graphs}
+    sources = [graphs[0].x, graphs[-1].x] + tf.trainable_variables()
+    gradients = tf.gradients([tf.square(y) for y in outputs.values()], sources)
     outputs["gradients"] = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
     expected = session.run(outputs, feed)
     session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), feed)
@@ -118,24 +129,22 @@ path = sys.argv[1]
 serve = tf2.saved_model.load(path).signatures["serving_default"]
 with np.load(path + ".npz") as file:
     inputs = dict(file)
-for batch in (1, 3, len(inputs["x"])):
+for batch in (1, 3, len(inputs["full_x"])):
     outputs = serve(**{name: tf.constant(value[:batch]) for name, value in inputs.items()})
     np.savez(path + "-{}.npz".format(batch), **{name: value.numpy() for name, value in outputs.items()})
 """
 
 
-@with_and_without_lengths
-def test_saved_model_served_in_eager_mode(has_lengths, session, rng, tmp_path):
+def test_saved_model_served_in_eager_mode(session, rng, tmp_path):
     """Exported from a session, served by tf.saved_model.load in TensorFlow 2's eager mode, batches of any size."""
     path = str(tmp_path / "model")
-    graphs = build_all([c for c in CONFIGURATIONS if not c.is_training and is_quick(c, has_lengths)], has_lengths)
-    first = next(iter(graphs.values()))
+    graphs, feed = build_with_and_without_lengths([c for c in CONFIGURATIONS if not c.is_training])
     randomize(session, rng)
-    outputs = {name: graph.y for name, graph in graphs.items()}
-    tf.saved_model.simple_save(session, path, {tensor.op.name: tensor for tensor in first.inputs()}, outputs)
-    feed = first.feed(random_lists(rng))
-    inputs = {tensor.op.name: np.asarray(value, tensor.dtype.as_numpy_dtype) for tensor, value in feed.items()}
-    np.savez(path + ".npz", **inputs)
+    outputs = {graph.y.op.name.replace("/", "_"): graph.y for graph in graphs}
+    inputs = {tensor.op.name.replace("/", "_"): tensor for tensor in feed}
+    tf.saved_model.simple_save(session, path, inputs, outputs)
+    values = {name: np.asarray(feed[tensor], tensor.dtype.as_numpy_dtype) for name, tensor in inputs.items()}
+    np.savez(path + ".npz", **values)
     expected = session.run(outputs, feed)
     run(SERVER, path)
     for batch in (1, 3, BATCH):

@@ -9,8 +9,6 @@ from support.configurations import BATCH, FEATURES, HALF, SAMPLES
 # A full, an empty, an in-between and a shortest list.
 LENGTHS = (SAMPLES, 0, 3, 1)
 
-with_and_without_lengths = pytest.mark.parametrize("has_lengths", [False, True], ids=["full", "lengths"])
-
 
 def each_configuration_and_lengths(configurations):
     """Parametrizes by configuration and has_lengths.

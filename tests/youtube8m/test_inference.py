@@ -230,12 +230,12 @@ RECURRENT = {"clusters": None, "hidden_size": None, "cells": 8}
 @pytest.mark.parametrize(
     "preset, sizes",
     [
-        ("gated-netrvlad", {}),
+        pytest.param("gated-netrvlad", {}, marks=pytest.mark.long),
         ("gated-netfv", {}),
-        ("gated-soft-dbow", {}),
+        pytest.param("gated-soft-dbow", {}, marks=pytest.mark.long),
         ("soft-dbow", {}),
         ("gru", RECURRENT),
-        ("lstm", RECURRENT),
+        pytest.param("lstm", RECURRENT, marks=pytest.mark.long),
         ("mean", {"clusters": None}),
     ],
 )

@@ -143,7 +143,9 @@ def test_clipping_takes_a_partitioned_variable_as_one(session, rng):
     assert step.clipped(pairs, 0) is pairs
 
 
-@pytest.mark.parametrize("preset", ["gated-netvlad", "gated-soft-dbow", "gru", "lstm"])
+@pytest.mark.parametrize(
+    "preset", ["gated-netvlad", "gated-soft-dbow", "gru", pytest.param("lstm", marks=pytest.mark.long)]
+)
 def test_towers_do_what_one_device_does(preset, rng):
     half = random_batch(rng, 8)
     both = {name: np.concatenate([value, value]) for name, value in half.items()}

@@ -64,7 +64,7 @@ def test_commands_on_the_digits(tmp_path, capsys, monkeypatch):
     assert {len(rows) for rows in written.values()} == {257}
     capsys.readouterr()
     # What has been trained before, with other steps and seeds, does not count.
-    run(comparison, "--presets gated-netvlad,mean --steps 150")
+    run(comparison, "--presets gated-netvlad,mean --steps 60")
     rows = table(capsys.readouterr().out, "model")
     assert rows[0] == table(README, "model")[0]
     gaps = {row[0]: float(row[1]) for row in rows[1:]}
