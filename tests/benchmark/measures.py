@@ -68,7 +68,8 @@ def _memory_of_step(name, task):
         results, updates = GRAPHS[name](task)
         variables = tf.global_variables()
         # Unlike the initialisers, it never holds anything but the values.
-        session.run([tf.assign(v, tf.fill(tf.shape(v), tf.random_uniform([]))).op for v in variables])
+        numbers = [tf.cast(tf.random_uniform([]), v.dtype.base_dtype) for v in variables]
+        session.run([tf.assign(v, tf.fill(tf.shape(v), number)).op for v, number in zip(variables, numbers)])
         before = _peak_memory()
         run = step(session, results.values(), updates)
         for _ in range(3):

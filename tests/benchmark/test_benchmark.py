@@ -66,6 +66,12 @@ def test_other_measures(tmp_path, capsys):
         assert _table_after(name, output)[1][:3] == ["NetVLAD", "small", "training"]
 
 
+@pytest.mark.parametrize("graph", sorted(steps.GRAPHS))
+def test_memory_of_a_model(graph):
+    """Its variables are not all float32: the count of steps is not."""
+    assert measures._memory_of_step(graph, steps.Task("SoftDBoW", "small-model", "training")) >= 0
+
+
 def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
     started = []
 
