@@ -149,8 +149,8 @@ def _mixture_of_experts(x, settings):
     with tf.variable_scope("experts"):
         expert_weights = tf.get_variable("weights", [width, num_classes * mixtures], initializer=glorot)
         expert_biases = tf.get_variable("biases", [num_classes * mixtures], initializer=tf.zeros_initializer())
-    gates = tf.nn.softmax(tf.reshape(tf.matmul(x, gate_weights), [-1, num_classes, mixtures + 1]))
-    experts = tf.sigmoid(tf.nn.bias_add(tf.matmul(x, expert_weights), expert_biases))
+    gates = tf.nn.softmax(tf.reshape(loupe.project(x, gate_weights), [-1, num_classes, mixtures + 1]))
+    experts = tf.sigmoid(tf.nn.bias_add(loupe.project(x, expert_weights), expert_biases))
     experts = tf.reshape(experts, [-1, num_classes, mixtures])
     probabilities = tf.reduce_sum(gates[:, :, :mixtures] * experts, axis=2)
     return probabilities, settings.moe_l2 * (tf.nn.l2_loss(gate_weights) + tf.nn.l2_loss(expert_weights))
