@@ -54,8 +54,9 @@ def layer_step(method, sizes, training, input_gradient, session):
 def model_step(method, settings, training, session):
     """As `layer_step`, for the published model of these settings (see `published`).
 
-    The gradients to the frames are among the products, because the batch norm of the frames is trained. What a training
-    step has besides are Adam's updates of the weights.
+    The gradients to the frames are among the products, because the batch norm of the frames is trained; but not for
+    Soft-DBoW, where those to the weights tell it enough. What a training step has besides are Adam's updates of the
+    weights.
     """
     B, N = settings.batch_size, settings.iterations  # noqa: N806
     features = zip(settings.feature_sizes, settings.feature_clusters)
@@ -175,7 +176,7 @@ def _model_products(method, features, dense, training):
             products += _gradients(name, x, weights, d_y, last)
             last = [name]
         for feature in features:
-            products += _pooling_gradients(feature, method, True, last)
+            products += _pooling_gradients(feature, method, method != "SoftDBoW", last)
     return products
 
 

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.pooling import MeanPooling
 
 from yt8m import recurrent
-from yt8m.pooling import GatedSoftDBoW
+from yt8m.pooling import AssignmentOfScaled, GatedSoftDBoWOfScaled, SoftDBoWOfScaled
 
 # By method: the classes of the first feature and of those after it, the end of the published variable scopes, and how
 # many times fewer clusters the features after the first have.
@@ -21,8 +21,8 @@ POOLINGS = {
     "netvlad": (loupe.NetVLAD, loupe.NetVLAD, "VLAD", 2),
     "netrvlad": (loupe.NetRVLAD, loupe.NetRVLAD, "VLAD", 2),
     "netfv": (loupe.NetFV, loupe.NetFV, "FV", 2),
-    "soft-dbow": (loupe.SoftDBoW, loupe.SoftDBoW, "DBOF", 8),
-    "gated-soft-dbow": (GatedSoftDBoW, loupe.SoftDBoW, "DBOF", 8),
+    "soft-dbow": (SoftDBoWOfScaled, SoftDBoWOfScaled, "DBOF", 8),
+    "gated-soft-dbow": (GatedSoftDBoWOfScaled, SoftDBoWOfScaled, "DBOF", 8),
     "mean": (MeanPooling, MeanPooling, "mean", 1),
 }
 
@@ -103,13 +103,27 @@ class LateFusion(loupe.PoolingBaseModel):
 
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
-        lists = samples.scattered(slim.batch_norm(samples.rows, scope="input_bn"))
-        parts = tf.split(lists, list(self.settings.feature_sizes), axis=2)
+        layers = self._layers()
+        if isinstance(layers[0][1], AssignmentOfScaled):
+            rows = self._scaled_later(samples.rows, [layer for _, layer in layers])
+        else:
+            rows = slim.batch_norm(samples.rows, scope="input_bn")
+        parts = tf.split(samples.scattered(rows), list(self.settings.feature_sizes), axis=2)
         pooled = []
-        for part, (scope, layer) in zip(parts, self._layers()):
+        for part, (scope, layer) in zip(parts, layers):
             with tf.variable_scope(scope):
                 pooled.append(layer.forward(part, num_samples))
         return self.output(tf.concat(pooled, axis=1))
+
+    def _scaled_later(self, rows, layers):
+        """The rows by a batch norm whose scale and shift the layers apply."""
+        sizes = list(self.settings.feature_sizes)
+        with tf.variable_scope("input_bn"):
+            shift = tf.get_variable("beta", [sum(sizes)], initializer=tf.zeros_initializer())
+            scale = tf.get_variable("gamma", [sum(sizes)], initializer=tf.ones_initializer())
+        for layer, *layer_scale_and_shift in zip(layers, tf.split(scale, sizes), tf.split(shift, sizes)):
+            layer.scale, layer.shift = layer_scale_and_shift
+        return slim.batch_norm(rows, center=False, scale=False, scope="input_bn")
 
     def _layers(self):
         """Of each feature, the variable scope and the layer."""

@@ -1,4 +1,4 @@
-"""The published pooling method that the 2017 toolbox lacks."""
+"""The published pooling method that the 2017 toolbox lacks, and a faster assignment of frames."""
 
 import math
 
@@ -31,3 +31,32 @@ class GatedSoftDBoW(loupe.PoolingBaseModel):
             activation, center=True, scale=True, is_training=self.is_training, scope="cluster_bn_2"
         )
         return self.output(tf.nn.l2_normalize(A * tf.sigmoid(normed), axis=1, epsilon=1e-12))
+
+
+class AssignmentOfScaled(loupe.PoolingBaseModel):
+    """Before `loupe.PoolingBaseModel` among the bases of a method: its soft assignment is that of scale * x + shift.
+
+    It equals that of such samples, by ``(scale * x + shift) W = [x, 1] [scale * W; shift W]``. So the gradients to
+    scale and shift come from that to the weights [D, K]. Otherwise they would need one to all samples [T, D], a product
+    as large as that of the assignment; with thousands of words, that is a third of the time of a step.
+
+    Attributes:
+      scale, shift: float32 [D].
+    """
+
+    scale = shift = None
+
+    def soft_assignment(self, samples, weights=None, summary=False):
+        weights = self.cluster_weights() if weights is None else weights
+        rows = tf.concat([samples.rows, tf.ones_like(samples.rows[:, :1])], axis=1)  # [T, D + 1]
+        shifted = loupe.project(tf.expand_dims(self.shift, 0), weights)  # [1, K]
+        weights = tf.concat([tf.expand_dims(self.scale, 1) * weights, shifted], axis=0)  # [D + 1, K]
+        return super().soft_assignment(samples._replace(rows=rows), weights, summary)
+
+
+class SoftDBoWOfScaled(loupe.SoftDBoW, AssignmentOfScaled):
+    """`loupe.SoftDBoW` of scaled samples."""
+
+
+class GatedSoftDBoWOfScaled(GatedSoftDBoW, AssignmentOfScaled):
+    """`GatedSoftDBoW` of scaled samples."""
