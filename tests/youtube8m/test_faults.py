@@ -251,11 +251,18 @@ def test_a_corrupt_shard_is_the_error_of_the_worker_that_met_it(fleet, saved, di
     assert saved() >= 900
 
 
+def remove(directory):
+    """At one stroke, because files that are written meanwhile would keep it."""
+    removed = directory.with_name("removed")
+    directory.rename(removed)
+    shutil.rmtree(str(removed))
+
+
 @faults
 def test_a_removed_directory_ends_all(fleet, saved, tmp_path):
     running = fleet("--steps", "100000")
     until(saved)
-    shutil.rmtree(str(tmp_path / "c"))
+    remove(tmp_path / "c")
     assert statuses(running) == ended(chief=2, ps0=2, ps1=2, worker0=2, worker1=2)
     assert re.search(r"c.model\.ckpt-\d+: cannot be written: ", running["chief"].lines("error")[0])
     for name in ("ps0", "ps1", "worker0", "worker1"):
@@ -284,7 +291,7 @@ def test_a_checkpoint_too_large_to_write_leaves_the_older_one(start, saved, tmp_
 def test_a_removed_directory_ends_a_training(start, saved, tmp_path):
     alone = start("--steps", "100000", "--checkpoint-seconds", "1")
     until(saved)
-    shutil.rmtree(str(tmp_path / "c"))
+    remove(tmp_path / "c")
     assert statuses({"alone": alone}) == {"alone": 2}
     assert re.match(r"c.model\.ckpt-\d+: cannot be written: ", alone.lines("error")[0])
 
