@@ -10,10 +10,9 @@ Layers start from k-means (see kmeans_start.py) or from random variables. Each i
 vectors whitened by the PCA of the training views. The program prints a table, and draws it, and what its best row finds
 for five queries, as PNG. Runs with the same seed, on the same machine, give the same recalls.
 
-Choose settings with --validate, which tests on held-out photographs of those that train. The defaults of the learning
-rate and the margin are older, and were chosen by the test of seed 1: results of other seeds are free of that. There,
-with --validate, NetVLAD does best with a learning rate of 0.02: a mean recall at 1 of 0.551 over its four rows, against
-0.525. The margin matters little.
+Choose settings with --validate, which tests on held-out photographs of those that train. So were the defaults of the
+learning rate and the margin: of seed 1, the mean recall at 1 over all rows of trained layers was 0.464; 0.457 with a
+learning rate of 0.005, 0.456 with a margin of 0.3, and 0.422 with 0.02 and 0.3.
 
 References:
   Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place recognition.
@@ -386,8 +385,8 @@ def parsed(argv):
     ]:
         usual, quick = (defaults[name.replace("-", "_")] for defaults in (USUAL, QUICK))
         parser.add_argument(f"--{name}", type=positive, help=f"{meaning} (default: {usual}, quick {quick})")
-    parser.add_argument("--learning-rate", type=above_zero, default=0.005, help="Adam's, at the start")
-    parser.add_argument("--margin", type=above_zero, default=0.3, help="of the triplets, between squared distances")
+    parser.add_argument("--learning-rate", type=above_zero, default=0.01, help="Adam's, at the start")
+    parser.add_argument("--margin", type=above_zero, default=0.2, help="of the triplets, between squared distances")
     parser.add_argument("--whitened-width", type=positive, default=256, help="largest width of whitened vectors")
     parser.add_argument("--validate", action="store_true", help="test on held-out photographs of those that train")
     parser.add_argument("--workers", type=positive, help="processes that make the views (default: one for each core)")
