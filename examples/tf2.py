@@ -93,6 +93,8 @@ class Pooling:
         x = tf.convert_to_tensor(x)
         arguments = dict(self.arguments, is_training=training)
         if arguments["max_samples"] is None:
+            if x.shape.rank == 2:
+                raise ValueError(f"x: expected lists or maps where max_samples is None, got rows of shape {x.shape}")
             counted = x.shape[1:-1].num_elements()
             arguments["max_samples"] = tf.reduce_prod(tf.shape(x)[1:-1]) if counted is None else counted
         # The root scope, whatever scope the caller is in, because the names are those of the dict.

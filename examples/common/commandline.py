@@ -1,6 +1,7 @@
 """Command lines: a parser whose errors are one line, the types of its arguments, and the end of a program."""
 
 import argparse
+import contextlib
 import faulthandler
 import logging
 import os
@@ -76,12 +77,16 @@ def end(status, kind=None, message=None):
 
     The interpreter's own end could hang or crash where native code holds a thread that may never come back.
     """
-    progress.close_all()
-    if message is not None:
-        say(kind, message)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    try:
+        # Who reads what is written may have ended.
+        with contextlib.suppress(OSError, ValueError):
+            progress.close_all()
+            if message is not None:
+                say(kind, message)
+            sys.stdout.flush()
+            sys.stderr.flush()
+    finally:
+        os._exit(status)
 
 
 def _silence_native_code():

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -190,6 +191,27 @@ def test_chief(job, is_chief):
 
 
 # The program.
+
+
+def test_a_copied_directory_goes_on_with_its_own_checkpoints(work, digits):
+    one, other = (str(pathlib.Path(name).resolve()) for name in ("one", "other"))
+    flags = ["--digits", digits, "--checkpoint-seconds", "1000", "--keep", "1", *SMALL]
+    train.main(["--steps", "2", "--checkpoint", one, *flags])
+    shutil.copytree(one, other)
+    assert checkpoints.newest(other) == (os.path.join(other, "model.ckpt-2"), 2)
+    before = sorted(os.listdir(one))
+    train.main(["--steps", "4", "--checkpoint", other, *flags])
+    assert sorted(os.listdir(one)) == before
+    assert checkpoints.newest(other) == (os.path.join(other, "model.ckpt-4"), 4)
+
+
+def test_a_cut_checkpoint_is_named(work, digits):
+    flags = ["--digits", digits, "--checkpoint", "c", *SMALL]
+    train.main(["--steps", "2", *flags])
+    for file in pathlib.Path("c").glob("*.data*"):
+        file.write_bytes(file.read_bytes()[:-100])  # What comes first, such as the step, is still whole.
+    with pytest.raises(errors.UserError, match=r"^c.model\.ckpt-2: "):
+        train.main(["--steps", "4", *flags])
 
 
 def test_trains_and_resumes(work, digits, capsys):

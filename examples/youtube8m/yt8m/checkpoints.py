@@ -103,7 +103,8 @@ class Saver(tf.train.Saver):
     """
 
     def __init__(self, keep, is_there):
-        super().__init__(max_to_keep=keep)
+        # By relative names, a directory that is copied or moved goes on with its own checkpoints.
+        super().__init__(max_to_keep=keep, save_relative_paths=True)
         self._is_there = is_there
         self._checked = [variable for variable in tf.global_variables() if variable.dtype.base_dtype.is_floating]
         finite = []

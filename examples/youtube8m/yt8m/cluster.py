@@ -13,6 +13,7 @@ does a worker whose chief or parameter server does. A worker that is lost is mis
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -228,21 +229,26 @@ class Cluster:
         return f"the chief {self.spec.task_address(*self.workers[0])}"
 
     def _look_up_hosts(self):
-        """Hosts may start later than this process, and their names with them; but not much."""
-        start = time.time()
+        """Hosts may start later than this process, and their names with them; but not much.
+
+        Without another worker, which may be lost with its name, all goes on.
+        """
         for job in self.spec.jobs:
             for address in self.spec.job_tasks(job):
-                while True:
-                    try:
-                        host, port = address.rsplit(":", 1)
-                        socket.getaddrinfo(host.strip("[]"), int(port))
-                        break
-                    except (OSError, UnicodeError, ValueError, OverflowError) as error:
-                        is_malformed = not isinstance(error, OSError)
-                        if is_malformed or time.time() - start > LOOKUP:
-                            cause = "expected HOST:PORT" if is_malformed else error.strerror or error
-                            raise UserError(f"TF_CONFIG: {address}: {cause}") from error
-                        time.sleep(PAUSE)
+                if not re.fullmatch(r".+:\d{1,5}", address):
+                    raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
+        start = time.time()
+        needed = [self.workers[0], (self.job, self.index)] + [("ps", index) for index in range(self.num_ps)]
+        for address in [self.spec.task_address(*process) for process in needed]:
+            host, port = address.rsplit(":", 1)
+            while True:
+                try:
+                    socket.getaddrinfo(host.strip("[]"), int(port))
+                    break
+                except (OSError, UnicodeError, OverflowError) as error:
+                    if time.time() - start > LOOKUP:
+                        raise UserError(f"TF_CONFIG: {address}: {getattr(error, 'strerror', None) or error}") from error
+                    time.sleep(PAUSE)
 
     def _leave(self, word, seconds, seconds_to_start=0):
         """Says a last word to the parameter servers, for so many seconds at most, or to those that have not started."""

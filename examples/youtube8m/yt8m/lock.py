@@ -1,6 +1,9 @@
 """The lock that keeps a second training out of a directory of checkpoints."""
 
 import contextlib
+import errno
+import functools
+import inspect
 import os
 import socket
 import time
@@ -10,6 +13,10 @@ from common.errors import UserError, warn
 
 FILE = "training.lock"
 OWNER = "training.owner"
+
+# Where a file system has no locks, newer versions would leave a file that no end of a process removes.
+_HARD = {"fallback_to_soft": False} if "fallback_to_soft" in str(inspect.signature(filelock.FileLock)) else {}
+_Lock = functools.partial(filelock.FileLock, **_HARD)
 
 
 @contextlib.contextmanager
@@ -22,13 +29,16 @@ def held(directory):
     Raises:
       UserError: if another process trains there, which is named; or if the directory cannot be written to.
     """
-    lock, owner = filelock.FileLock(os.path.join(directory, FILE)), os.path.join(directory, OWNER)
+    lock, owner = _Lock(os.path.join(directory, FILE)), os.path.join(directory, OWNER)
     own = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
     try:
         os.makedirs(directory, exist_ok=True)
         try:
             lock.acquire(timeout=0)
-        except NotImplementedError:  # A file system without locks.
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOSYS:
+                raise
+            # A file system without locks.
             warn(f"{directory}: cannot be locked; see to it that no other training is at work there")
         with open(owner, "w", encoding="utf-8") as file:
             file.write(own)

@@ -34,7 +34,9 @@ class GatedSoftDBoW(loupe.PoolingBaseModel):
 
 
 class AssignmentOfScaled(loupe.PoolingBaseModel):
-    """Before `loupe.PoolingBaseModel` among the bases of a method: its soft assignment is that of scale * x + shift.
+    """A base class after that of a method: the soft assignment is that of scale * x + shift.
+
+    For methods that take the samples for nothing but the assignment, as Soft-DBoW does.
 
     It equals that of such samples, by ``(scale * x + shift) W = [x, 1] [scale * W; shift W]``. So the gradients to
     scale and shift come from that to the weights [D, K]. Otherwise they would need one to all samples [T, D], a product

@@ -82,7 +82,7 @@ def _batch(settings, process, trained):
 def _lead(built, settings, saver, interrupts, target, config):
     """Trains as the only process, or as the chief, who saves checkpoints."""
     scaffold = tf.train.Scaffold(saver=saver)
-    creator = tf.train.ChiefSessionCreator(scaffold, target, config, settings.checkpoint)
+    creator = _ChiefSessionCreator(scaffold, target, config, settings.checkpoint)
     hooks = [_Interruption(lambda: interrupts.number is not None), _Checkpoints(settings, scaffold)]
     _run(built, settings, creator, hooks, settings.checkpoint)
     if interrupts.number is not None and not is_complete(settings):
@@ -112,6 +112,21 @@ def _run(built, settings, creator, hooks, directory=None):
         with tf.train.MonitoredSession(creator, hooks) as session:
             while not session.should_stop():
                 session.run(built.train)
+
+
+class _ChiefSessionCreator(tf.train.ChiefSessionCreator):
+    """TensorFlow's own, but that a checkpoint whose data cannot be read is bad input."""
+
+    def __init__(self, scaffold, target, config, directory):
+        super().__init__(scaffold, target, config, directory)
+        self._directory = directory
+
+    def create_session(self):
+        try:
+            return super().create_session()
+        except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
+            name, _ = checkpoints.newest(self._directory)
+            raise UserError(f"{name}: {error.message.split('[[')[0].strip()}") from error
 
 
 class _WorkerSessionCreator(tf.train.SessionCreator):
