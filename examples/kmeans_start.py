@@ -88,7 +88,7 @@ def assign(session, scope, values):
     """Gives a layer's variables the values of `kmeans_start`, in a session. Nothing is added to its graph.
 
     Args:
-      session: a ``tf.compat.v1.Session`` whose variables are initialised, or will not be after this.
+      session: a ``tf.compat.v1.Session``. Run the initialisers before this: after it, they would overwrite the values.
       scope: the variable scope that the layer was built in, or its name; "" for none.
       values: what `kmeans_start` returned. cluster_weights2 and covar_weights are left out where the layer has none.
 

@@ -63,7 +63,10 @@ def _in_a_process(function, *arguments):
 
 
 def _memory_of_step(name, task):
-    """How much more memory than weights, input and their gradients the step takes at most, in MB."""
+    """How much more memory the step takes at most, in MB, than weights, input and, for a layer, their gradients.
+
+    A model's variables include Adam's slots, and its gradients are used up within the step.
+    """
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         results, updates = GRAPHS[name](task)
         variables = tf.global_variables()

@@ -31,7 +31,7 @@ def main(description, arguments=None):
         except OSError as error:
             parser.error(f"--json: {error}")
     tasks = [Task(m, s, mode) for m in options.methods for s in options.sizes for mode in options.modes]
-    # A model's training is with the gradients to its input, whose batch norm is trained.
+    # A model's training has gradients to its input where it needs them.
     tasks = [task for task in tasks if not (task.is_model and task.mode == "training-input")]
     if options.lengths and any(task.is_model for task in tasks):
         parser.error(f"--lengths: expected sizes of layers, {', '.join(SIZES)}, got {' '.join(options.sizes)}")

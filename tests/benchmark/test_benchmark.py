@@ -69,7 +69,8 @@ def test_other_measures(tmp_path, capsys):
 @pytest.mark.parametrize("graph", sorted(steps.GRAPHS))
 def test_memory_of_a_model(graph):
     """Its variables are not all float32: the count of steps is not."""
-    assert measures._memory_of_step(graph, steps.Task("SoftDBoW", "small-model", "training")) >= 0
+    task = steps.Task("SoftDBoW", "small-model", "training")
+    assert np.isfinite(measures._memory_of_step(graph, task))  # The process may have held more before.
 
 
 def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
