@@ -44,7 +44,8 @@ class PoolingBaseModel:
     """What the pooling methods share: the steps from samples to soft assignment, projection and Context Gating.
 
     A method of your own is a subclass whose ``forward`` is its formula, written with these steps. The four methods take
-    them from this class, so that no name in a subclass breaks them; a `context_gating` of its own alone is used.
+    them by ``super()``, so that no name in a subclass breaks them; only a base class after the method can change them,
+    and a subclass its `context_gating`.
 
     Args:
       feature_size: D, the width of a sample, a positive integer.
