@@ -539,3 +539,9 @@ assert "loupe" not in sys.modules
 """,
         tmp_path,
     )
+
+
+def test_rows_need_max_samples():
+    module = PoolingModule("NetVLAD", feature_size=6, max_samples=None, cluster_size=3, output_dim=2)
+    with pytest.raises(ValueError, match=r"x: expected lists or maps where max_samples is None, got rows of shape"):
+        module(np.ones([8, 6], np.float32))

@@ -1,6 +1,8 @@
 """train.py: its arithmetic, towers, resuming after kill -9, a cluster, bad input, TensorBoard, the whole example."""
 
 import argparse
+import errno
+import inspect
 import json
 import os
 import pathlib
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import measure
 import numpy as np
 import pytest
@@ -188,6 +191,42 @@ def test_chief(job, is_chief):
         assert not cluster.Cluster(addresses, "worker", 0).is_chief
     process = cluster.Cluster(addresses, job, 0)
     assert process.is_chief == is_chief and process.num_workers == sum(map(len, addresses.values())) - 1
+
+
+def test_the_name_of_another_worker_may_be_lost(monkeypatch):
+    monkeypatch.setattr(cluster, "LOOKUP", 0)
+    here, gone = "127.0.0.1:2222", "gone.invalid:2222"
+    cluster.Cluster({"ps": [here], "chief": [here], "worker": [here, gone]}, "worker", 0)._look_up_hosts()
+    with pytest.raises(errors.UserError, match="TF_CONFIG: gone.invalid:2222: "):
+        cluster.Cluster({"ps": [here, gone], "chief": [here], "worker": [here]}, "ps", 0)._look_up_hosts()
+    with pytest.raises(errors.UserError, match="TF_CONFIG: here: expected HOST:PORT"):
+        cluster.Cluster({"ps": [here], "chief": [here], "worker": [here, "here"]}, "ps", 0)._look_up_hosts()
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOSYS, "Function not implemented")])
+def test_a_file_system_without_locks_is_told(error, tmp_path, monkeypatch, capsys):
+    class WithoutLocks:
+        def __init__(self, path):
+            pass
+
+        def acquire(self, timeout):
+            raise error
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(lock, "_Lock", WithoutLocks)
+    with lock.held(str(tmp_path)) as is_there:
+        assert is_there()
+    assert "cannot be locked" in capsys.readouterr().err
+
+
+def test_a_lock_ends_with_its_process(tmp_path):
+    """That is, the operating system's; another would stay after a kill -9."""
+    assert (
+        "fallback_to_soft" not in inspect.signature(filelock.FileLock).parameters
+        or not lock._Lock(str(tmp_path / "lock")).fallback_to_soft
+    )
 
 
 # The program.
