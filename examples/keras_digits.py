@@ -1,7 +1,6 @@
 """Recognises the handwritten digits of examples/digits.py with a Keras model, which it saves and loads again."""
 
-import os
-
+from common import files
 from common.commandline import Parser, positive, run, seed
 from common.errors import UserError
 from digits import digits, writable
@@ -30,15 +29,11 @@ def main(argv=None):
     model = keras.Sequential([keras.Input([36, 9]), pooling, keras.layers.Dense(10, "softmax")])
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(data.train_lists, data.train_labels, batch_size=128, epochs=options.epochs)
-    partial = f"{options.output}.{os.getpid()}.partial.keras"
     try:
-        model.save(partial)  # Written whole before it takes the place of an older one.
-        os.replace(partial, options.output)
+        with files.whole(options.output, suffix=".keras") as partial:
+            model.save(partial)
     except OSError as error:
         raise UserError(f"{options.output}: {error.strerror or error}") from error
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
     _, accuracy = keras.models.load_model(options.output).evaluate(data.test_lists, data.test_labels, verbose=0)
     print(f"accuracy of {options.output} on {len(data.test_labels)} other digits: {accuracy:.3f}")
 

@@ -76,9 +76,13 @@ def writing(path, directory):
         raise
     except (tf.errors.OpError, OSError, ValueError) as error:
         remove_unfinished(directory)
-        cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
-        # Without the operation and where it was made.
-        raise UserError(f"{path}: cannot be written: {str(cause).split('[[')[0].strip()}") from error
+        raise UserError(f"{path}: cannot be written: {cause_of(error)}") from error
+
+
+def cause_of(error):
+    """What TensorFlow or the system says of an error, without the operation and where it was made."""
+    cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
+    return str(cause).split("[[")[0].strip()
 
 
 def remove_unfinished(directory):

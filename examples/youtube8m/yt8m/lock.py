@@ -15,7 +15,7 @@ FILE = "training.lock"
 OWNER = "training.owner"
 
 # Where a file system has no locks, newer versions would leave a file that no end of a process removes.
-_HARD = {"fallback_to_soft": False} if "fallback_to_soft" in str(inspect.signature(filelock.FileLock)) else {}
+_HARD = {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(filelock.FileLock).parameters else {}
 _Lock = functools.partial(filelock.FileLock, **_HARD)
 
 

@@ -126,7 +126,7 @@ class _ChiefSessionCreator(tf.train.ChiefSessionCreator):
             return super().create_session()
         except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
             name, _ = checkpoints.newest(self._directory)
-            raise UserError(f"{name}: {error.message.split('[[')[0].strip()}") from error
+            raise UserError(f"{name}: {checkpoints.cause_of(error)}") from error
 
 
 class _WorkerSessionCreator(tf.train.SessionCreator):
