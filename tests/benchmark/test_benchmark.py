@@ -29,6 +29,7 @@ def _table_after(heading, output):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| -")]
 
 
+@pytest.mark.long
 def test_times_and_memory(tmp_path, capsys):
     written = _report(tmp_path, "--methods", "SoftDBoW", "--modes", "training")
     assert {"command", "date", "machine", "python", "tensorflow", "numpy"} <= set(written["about"])

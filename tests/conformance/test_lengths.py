@@ -170,8 +170,17 @@ def test_an_empty_list_has_a_descriptor_of_zero(configuration, session, rng):
 
 
 @each_method
-@pytest.mark.parametrize("shape", [[BATCH * 6, FEATURES], [BATCH, 6, FEATURES], [BATCH, 2, 3, FEATURES]], ids=len)
-@pytest.mark.parametrize("is_static", [True, False], ids=["static", "dynamic"])
+@pytest.mark.parametrize(
+    "shape, is_static",
+    [
+        pytest.param([BATCH * 6, FEATURES], True, id="static rows"),
+        pytest.param([BATCH * 6, FEATURES], False, id="dynamic rows"),
+        pytest.param([BATCH, 6, FEATURES], True, id="static lists", marks=pytest.mark.long),
+        pytest.param([BATCH, 6, FEATURES], False, id="dynamic lists"),
+        pytest.param([BATCH, 2, 3, FEATURES], True, id="static maps"),
+        pytest.param([BATCH, 2, 3, FEATURES], False, id="dynamic maps", marks=pytest.mark.long),
+    ],
+)
 def test_forms_of_input(method, shape, is_static, session, rng):
     """Rows, lists and maps; lengths as array and as tensors of several types; max_samples as number and as tensor."""
     values, lengths = rng.standard_normal((BATCH, 6, FEATURES)).astype(np.float32), [6, 0, 2, 5]

@@ -4,9 +4,9 @@ import pathlib
 import re
 import textwrap
 
-from support import child
 import pytest
 import tensorflow.compat.v1 as tf
+from support import programs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def test_snippet_runs_when_pasted(snippet):
             pytest.skip("examples/tf2.py needs TensorFlow 2")
         # As if copied beside the program.
         snippet = "import sys\nsys.path.append({!r})\n".format(str(ROOT / "examples")) + snippet
-    child.run(snippet)
+    programs.run(snippet)
 
 
 def test_every_snippet_is_found():

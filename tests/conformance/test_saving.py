@@ -2,7 +2,7 @@
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from support.child import run
+from support import child, programs
 from support.comparison import randomize, relative_error
 from support.configurations import BATCH, CONFIGURATIONS, each_configuration
 from support.pooling_graph import (
@@ -113,7 +113,7 @@ def test_meta_graph_in_another_process(session, rng, tmp_path):
     expected = session.run(outputs, feed)
     session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), feed)
     expected.update(session.run({variable.op.name: variable for variable in tf.global_variables()}))
-    run(READER_OF_META_GRAPHS, path)
+    programs.run(READER_OF_META_GRAPHS, path)
     with np.load(path + "-came.npz") as came:
         assert sorted(came.files) == sorted(expected)
         for name, value in expected.items():
@@ -146,7 +146,7 @@ def test_saved_model_served_in_eager_mode(session, rng, tmp_path):
     values = {name: np.asarray(feed[tensor], tensor.dtype.as_numpy_dtype) for name, tensor in inputs.items()}
     np.savez(path + ".npz", **values)
     expected = session.run(outputs, feed)
-    run(SERVER, path)
+    child.run(SERVER, path)
     for batch in (1, 3, BATCH):
         with np.load(path + "-{}.npz".format(batch)) as came:
             assert sorted(came.files) == sorted(expected)

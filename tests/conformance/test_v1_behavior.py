@@ -4,7 +4,8 @@ import os
 
 import pytest
 import tensorflow.compat.v1 as tf
-from support.child import TESTS, run
+from support.child import TESTS
+from support.programs import run
 
 PROGRAM = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 QUICK = ["test_contract.py", "test_v1_behavior.py::test_option"]

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from support import child
+from support import programs
 import numpy as np
 import pytest
 
@@ -49,4 +49,4 @@ def test_trained_restored_and_exported(name, tmp_path, monkeypatch):
     x, y, recall = importlib.import_module(name).train(str(tmp_path))
     assert recall >= 0.8  # by chance, some 0.1
     np.savez(str(tmp_path / "expected.npz"), x=x, y=y)
-    assert "restored and exported" in child.run(RESTORE, name, tmp_path, LEGACY, FORKS)
+    assert "restored and exported" in programs.run(RESTORE, name, tmp_path, LEGACY, FORKS)

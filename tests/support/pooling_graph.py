@@ -4,7 +4,7 @@ import collections
 
 import pytest
 import tensorflow.compat.v1 as tf
-from support.configurations import BATCH, FEATURES, HALF, SAMPLES
+from support.configurations import BATCH, FEATURES, QUARTER, SAMPLES
 
 # A full, an empty, an in-between and a shortest list.
 LENGTHS = (SAMPLES, 0, 3, 1)
@@ -13,8 +13,8 @@ LENGTHS = (SAMPLES, 0, 3, 1)
 def each_configuration_and_lengths(configurations):
     """Parametrizes by configuration and has_lengths.
 
-    Left to the long run are one half of those without lengths and, with lengths, those without gates or without batch
-    norm, which lengths change less: each takes a good part of a second.
+    Left to the long run are three quarters of those without lengths and, with lengths, those without gates or without
+    batch norm, which lengths change less: each takes a good part of a second.
     """
     return pytest.mark.parametrize(
         "configuration, has_lengths",
@@ -32,7 +32,7 @@ def each_configuration_and_lengths(configurations):
 
 
 def is_quick(configuration, has_lengths):
-    return is_gated_and_normed(configuration) if has_lengths else configuration in HALF
+    return is_gated_and_normed(configuration) if has_lengths else configuration in QUARTER
 
 
 def is_gated_and_normed(configuration):

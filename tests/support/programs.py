@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import pathlib
 import runpy
 import signal
 import sys
+import tempfile
 import time
 
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform.startswith("linux") else "spawn")
@@ -91,6 +93,16 @@ class Program:
         prefix = f"{self._program}: {kind}: "
         lines = self.text("err").replace("\r", "\n").splitlines()
         return [line[len(prefix) :] for line in lines if line.startswith(prefix)]
+
+
+def run(text, *arguments):
+    """Runs the text as a program, in a directory of its own, and returns what it printed, or raises if it fails."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "program.py")
+        path.write_text(text, encoding="utf-8")
+        program = Program(path, arguments, directory, "program", {})
+        assert program.wait(300) == 0, program.text("out") + program.text("err")
+        return program.text("out")
 
 
 def until(condition, seconds=60):

@@ -233,7 +233,7 @@ RECURRENT = {"clusters": None, "hidden_size": None, "cells": 8}
         pytest.param("gated-netrvlad", {}, marks=pytest.mark.long),
         ("gated-netfv", {}),
         pytest.param("gated-soft-dbow", {}, marks=pytest.mark.long),
-        ("soft-dbow", {}),
+        pytest.param("soft-dbow", {}, marks=pytest.mark.long),
         ("gru", RECURRENT),
         pytest.param("lstm", RECURRENT, marks=pytest.mark.long),
         ("mean", {"clusters": None}),

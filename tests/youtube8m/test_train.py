@@ -148,7 +148,8 @@ def test_clipping_takes_a_partitioned_variable_as_one(session, rng):
 
 
 @pytest.mark.parametrize(
-    "preset", ["gated-netvlad", "gated-soft-dbow", "gru", pytest.param("lstm", marks=pytest.mark.long)]
+    "preset",
+    ["gated-netvlad", *(pytest.param(name, marks=pytest.mark.long) for name in ("gated-soft-dbow", "gru", "lstm"))],
 )
 def test_towers_do_what_one_device_does(preset, rng):
     half = random_batch(rng, 8)
