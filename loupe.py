@@ -43,9 +43,8 @@ Flag = Union[bool, tf.Tensor]
 class PoolingBaseModel:
     """What the pooling methods share: the steps from samples to soft assignment, projection and Context Gating.
 
-    A method of your own is a subclass whose ``forward`` is its formula, written with these steps. The four methods take
-    them by ``super()``, so that no name in a subclass breaks them; only a base class after the method can change them,
-    and a subclass its `context_gating`.
+    A method of your own is a subclass whose ``forward`` is its formula in these steps. The four methods take them by
+    ``super()``: a subclass changes `context_gating` alone, a base class after the method any, and other names nothing.
 
     Args:
       feature_size: D, the width of a sample, a positive integer.
@@ -54,11 +53,9 @@ class PoolingBaseModel:
       cluster_size: K, the number of clusters, a positive integer.
       output_dim: O, the width of the output, a positive integer; or None for the bare descriptor, without projection.
       gating: whether Context Gating follows the projection, or, without one, the bare descriptor. Default True.
-      add_batch_norm: whether the activations of clusters and gates are batch-normalised; otherwise they have biases.
-        Default True.
-      is_training: whether batch norm uses the statistics of the batch, and adds the updates of its moving averages to
-        ``tf.GraphKeys.UPDATE_OPS``: a bool, or a scalar bool tensor such as a placeholder. Default True. When False, it
-        uses the moving averages.
+      add_batch_norm: whether the activations of clusters and gates are batch-normalised, or have biases. Default True.
+      is_training: whether batch norm uses the statistics of the batch, not the moving averages, whose updates it adds
+        to ``tf.GraphKeys.UPDATE_OPS``: a bool, or a scalar bool tensor such as a placeholder. Default True.
 
     Each argument is an attribute of the same name. A layer can be copied and, unless it holds tensors, pickled.
 
@@ -103,15 +100,13 @@ class PoolingBaseModel:
             its gradient is zero. An empty list's descriptor is zero. Default None: all samples are real.
 
         Returns:
-          A float32 tensor ``[B, O]``; or ``[B, P]``, the descriptor of the method, if ``output_dim`` is None. It is
-          gated if the constructor asked for it.
+          A float32 tensor ``[B, O]``, or the method's descriptor ``[B, P]`` if ``output_dim`` is None; gated, if asked.
 
         Raises:
           NotImplementedError: on the base class.
           RuntimeError: in eager mode or a ``tf.function``, unless a custom getter or a store keeps the variables.
           TypeError: if `reshaped_input` is not a dense float32 tensor or `num_samples` not one of integers.
-          ValueError: if the shapes do not fit the sizes given to the constructor, or a length is out of range, or the
-            variable scope has such a layer already.
+          ValueError: if shapes do not fit the sizes, a length is out of range, or the scope has such a layer already.
           tf.errors.InvalidArgumentError: in the run, for shapes and lengths that are known only there.
         """
         raise NotImplementedError(f"forward: expected a subclass that defines it, got {type(self).__name__}")
@@ -141,6 +136,14 @@ class PoolingBaseModel:
         activation, stddev = tf.matmul(samples.rows, weights), 1 / math.sqrt(self.feature_size)  # [T, K]
         normed = _normed(activation, "cluster", stddev, self.add_batch_norm, self.is_training, summary)
         return samples.scattered(tf.nn.softmax(normed))
+
+    def mass_and_means(self, a: tf.Tensor, samples: "Samples", squares: bool = False) -> Tuple[tf.Tensor, ...]:
+        """The function `mass_and_means` of the samples and, if asked, of their squares."""
+        return mass_and_means(a, samples.lists, *([tf.square(samples.lists)] if squares else []))
+
+    def weighted_sums(self, a: tf.Tensor, samples: "Samples") -> tf.Tensor:
+        """The function `weighted_sums` of the samples. [B, D, K]"""
+        return weighted_sums(a, samples.lists)
 
     def centers(self) -> tf.Tensor:
         """c, the centres of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
@@ -180,7 +183,7 @@ class NetVLAD(PoolingBaseModel):
         samples = super().samples(reshaped_input, num_samples)
         a = super().soft_assignment(samples)  # [B, N, K]
         c = super().centers()  # [1, D, K]
-        A, mean = mass_and_means(a, samples.lists)  # [B, 1, K], [B, D, K]
+        A, mean = super().mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
         residual = add_constants(mean, -c, self.is_training)  # v = A * residual
         return super().output(l2_normalized(residual, A, each_cluster=True))
 
@@ -196,7 +199,7 @@ class NetRVLAD(PoolingBaseModel):
     def forward(self, reshaped_input: Array, num_samples: Optional[Array] = None) -> tf.Tensor:
         samples = super().samples(reshaped_input, num_samples)
         a = super().soft_assignment(samples, summary=True)  # [B, N, K]
-        v = weighted_sums(a, samples.lists)  # [B, D, K]
+        v = super().weighted_sums(a, samples)  # [B, D, K]
         return super().output(l2_normalized(v, each_cluster=True))
 
 
@@ -216,8 +219,7 @@ class SoftDBoW(PoolingBaseModel):
 class NetFV(PoolingBaseModel):
     """NetFV [1, section 3.1; 3]: a Fisher vector, the gradients to the means and the variances of a Gaussian mixture.
 
-    With the soft assignment ``a = softmax(norm(x W))``, the centres c and the covariances s, the squares of
-    covar_weights plus 1e-6::
+    With the soft assignment a of `NetVLAD`, the centres c and the covariances ``s = covar_weights^2 + 1e-6``::
 
         f1[d, k] = sum_n a[n, k] (x[n, d] - c[d, k]) / s[d, k]
         f2[d, k] = sum_n a[n, k] ((x[n, d] - c[d, k])^2 / s[d, k]^2 - 1)
@@ -240,7 +242,7 @@ class NetFV(PoolingBaseModel):
         s = tf.square(super().cluster_weights("covar_weights", mean=1.0)) + 1e-6  # [D, K]
         a = super().soft_assignment(samples, weights)  # [B, N, K]
         c = super().centers()  # [1, D, K]
-        A, mean, mean_of_squares = mass_and_means(a, samples.lists, tf.square(samples.lists))
+        A, mean, mean_of_squares = super().mass_and_means(a, samples, squares=True)
         per_s = 1 / s  # Once for [D, K], because products of [B, D, K] are faster than quotients.
         c_per_s = c * per_s
         g1 = add_constants(mean, -c, self.is_training) * per_s
@@ -464,11 +466,10 @@ def _tensor(name, value):
 
 def _float32(name, value):
     x = _tensor(name, value)
-    if x.dtype.base_dtype != tf.float32:
-        got = x.dtype.base_dtype.name + "."
-        if x.dtype.is_integer or x.dtype.is_floating or x.dtype.is_bool:
-            got += " Cast it by tf.cast(x, tf.float32)."
-        raise TypeError(f"{name}: expected float32, the type of the layer's variables, got {got}")
+    dtype = x.dtype.base_dtype
+    if dtype != tf.float32:
+        hint = " Cast it by tf.cast(x, tf.float32)." if dtype.is_integer or dtype.is_floating or dtype.is_bool else ""
+        raise TypeError(f"{name}: expected float32, the type of the layer's variables, got {dtype.name}.{hint}")
     return x
 
 

@@ -1,16 +1,32 @@
-"""The soft assignment of samples that are scaled later equals that of scaled samples, with all gradients."""
+"""Pooling of samples that are scaled on the way equals that of scaled samples, with all gradients."""
 
 import loupe
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import randomize
-from yt8m.pooling import GatedSoftDBoW, GatedSoftDBoWOfScaled, SoftDBoWOfScaled
+from yt8m.pooling import (
+    GatedSoftDBoW,
+    GatedSoftDBoWOfScaled,
+    NetFVOfScaled,
+    NetRVLADOfScaled,
+    NetVLADOfScaled,
+    SoftDBoWOfScaled,
+)
 
 SIZES = 6, 7, 8, None  # D, N, K, and no projection
 
 
-@pytest.mark.parametrize("method, plain", [(SoftDBoWOfScaled, loupe.SoftDBoW), (GatedSoftDBoWOfScaled, GatedSoftDBoW)])
+@pytest.mark.parametrize(
+    "method, plain",
+    [
+        (NetVLADOfScaled, loupe.NetVLAD),
+        (NetRVLADOfScaled, loupe.NetRVLAD),
+        (NetFVOfScaled, loupe.NetFV),
+        (SoftDBoWOfScaled, loupe.SoftDBoW),
+        (GatedSoftDBoWOfScaled, GatedSoftDBoW),
+    ],
+)
 @pytest.mark.parametrize("num_samples", [None, [7, 3, 0, 1]], ids=["full", "lengths"])
 @pytest.mark.parametrize("is_training", [True, False], ids=["train", "infer"])
 def test_is_that_of_scaled_samples(method, plain, num_samples, is_training, session, rng):
@@ -23,7 +39,7 @@ def test_is_that_of_scaled_samples(method, plain, num_samples, is_training, sess
         outputs.append(layer.forward(x, num_samples))
         layer = plain(*SIZES, gating=False, is_training=is_training)
         outputs.append(layer.forward(scale * x + shift, num_samples))
-    cotangent = rng.standard_normal([4, 8]).astype(np.float32)
+    cotangent = rng.standard_normal(outputs[1].shape.as_list()).astype(np.float32)
     gradients = [tf.gradients(tf.reduce_sum(y * cotangent), tf.trainable_variables()) for y in outputs]
     values = randomize(session, rng)
     (one, other), gradients = session.run([outputs, gradients])

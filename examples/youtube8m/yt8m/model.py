@@ -13,14 +13,21 @@ from common.errors import UserError
 from common.pooling import MeanPooling
 
 from yt8m import recurrent
-from yt8m.pooling import AssignmentOfScaled, GatedSoftDBoWOfScaled, SoftDBoWOfScaled
+from yt8m.pooling import (
+    GatedSoftDBoWOfScaled,
+    NetFVOfScaled,
+    NetRVLADOfScaled,
+    NetVLADOfScaled,
+    OfScaled,
+    SoftDBoWOfScaled,
+)
 
 # By method: the classes of the first feature and of those after it, the end of the published variable scopes, and how
 # many times fewer clusters the features after the first have.
 POOLINGS = {
-    "netvlad": (loupe.NetVLAD, loupe.NetVLAD, "VLAD", 2),
-    "netrvlad": (loupe.NetRVLAD, loupe.NetRVLAD, "VLAD", 2),
-    "netfv": (loupe.NetFV, loupe.NetFV, "FV", 2),
+    "netvlad": (NetVLADOfScaled, NetVLADOfScaled, "VLAD", 2),
+    "netrvlad": (NetRVLADOfScaled, NetRVLADOfScaled, "VLAD", 2),
+    "netfv": (NetFVOfScaled, NetFVOfScaled, "FV", 2),
     "soft-dbow": (SoftDBoWOfScaled, SoftDBoWOfScaled, "DBOF", 8),
     "gated-soft-dbow": (GatedSoftDBoWOfScaled, SoftDBoWOfScaled, "DBOF", 8),
     "mean": (MeanPooling, MeanPooling, "mean", 1),
@@ -104,7 +111,7 @@ class LateFusion(loupe.PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
         layers = self._layers()
-        if isinstance(layers[0][1], AssignmentOfScaled):
+        if isinstance(layers[0][1], OfScaled):
             rows = self._scaled_later(samples.rows, [layer for _, layer in layers])
         else:
             rows = slim.batch_norm(samples.rows, scope="input_bn")
