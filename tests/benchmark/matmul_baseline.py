@@ -55,9 +55,9 @@ def model_step(method, settings, training, session):
     """As `layer_step`, for the published model of these settings (see `published`).
 
     The gradients to the frames are among the products, because the batch norm of the frames is trained and stands
-    before the pooling. It is a bound for such graphs: those that scale sums of frames in place of frames could do
-    without. So does Soft-DBoW in examples/youtube8m, and here. What a training step has besides are Adam's updates of
-    the weights.
+    before the pooling. It is a bound for such graphs, as the reference is. The models of examples/youtube8m scale sums
+    of frames in place of frames and do without; the bound does so for Soft-DBoW alone, and is too high for the others
+    by these products. What a training step has besides are Adam's updates of the weights.
     """
     B, N = settings.batch_size, settings.iterations  # noqa: N806
     features = zip(settings.feature_sizes, settings.feature_clusters)
