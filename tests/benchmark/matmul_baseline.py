@@ -54,10 +54,9 @@ def layer_step(method, sizes, training, input_gradient, session):
 def model_step(method, settings, training, session):
     """As `layer_step`, for the published model of these settings (see `published`).
 
-    The gradients to the frames are among the products, because the batch norm of the frames is trained and stands
-    before the pooling. It is a bound for such graphs, as the reference is. The models of examples/youtube8m scale sums
-    of frames in place of frames and do without; the bound does so for Soft-DBoW alone, and is too high for the others
-    by these products. What a training step has besides are Adam's updates of the weights.
+    The gradients to the frames are not among the products, although the batch norm of the frames is trained and stands
+    before the pooling: its scale may be that of weights and sums instead, as in examples/youtube8m. The reference has
+    them, as the graph of 2017 had. What a training step has besides are Adam's updates of the weights.
     """
     B, N = settings.batch_size, settings.iterations  # noqa: N806
     features = zip(settings.feature_sizes, settings.feature_clusters)
@@ -177,7 +176,7 @@ def _model_products(method, features, dense, training):
             products += _gradients(name, x, weights, d_y, last)
             last = [name]
         for feature in features:
-            products += _pooling_gradients(feature, method, method != "SoftDBoW", last)
+            products += _pooling_gradients(feature, method, False, last)
     return products
 
 
