@@ -41,7 +41,8 @@ def main(description, arguments=None):
         # One measure after the other, since memory goes first, as long as this process is small.
         steps = list(itertools.product(measures, tasks, options.settings or [None]))
         for name, task, setting in tqdm(steps, disable=None):
-            if setting is None:
+            # Sessions keep memory after they are closed, of which models have much.
+            if setting is None and (len(steps) == 1 or not task.is_model):
                 row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
             else:
                 row = _in_an_environment(setting, name, task, options)
@@ -59,8 +60,9 @@ def main(description, arguments=None):
 
 
 def _in_an_environment(setting, measure, task, options):
-    """The row of a process of its own, with the setting in its environment."""
-    environment = dict(os.environ, **(dict([setting.split("=", 1)]) if setting != "none" else {}))
+    """The row of a process of its own, with the setting in its environment, if there is one."""
+    changes = [] if setting in (None, "none") else [setting.split("=", 1)]
+    environment = dict(os.environ, **dict(changes))
     with tempfile.TemporaryDirectory() as directory:
         file = os.path.join(directory, "row.json")
         command = [sys.executable, os.path.dirname(os.path.abspath(__file__)), "--repeats", str(options.repeats)]
@@ -70,7 +72,7 @@ def _in_an_environment(setting, measure, task, options):
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         with open(file) as written:
             (row,) = json.load(written)["rows"]
-    return dict(task._asdict(), setting=setting, **row)
+    return row if setting is None else dict(task._asdict(), setting=setting, **row)
 
 
 def _setting(text):

@@ -96,6 +96,26 @@ def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
     assert started == [["--no-memory"]] * 2 + [["--no-memory", "--no-time"]] * 2
 
 
+def test_models_are_in_processes_of_their_own(tmp_path, monkeypatch):
+    """All but a model that is alone, as it is in such a process."""
+
+    def run(command, **options):
+        with open(command[command.index("--json") + 1], "w") as file:
+            json.dump({"rows": [{"measure": "time", "method": command[command.index("--methods") + 1]}]}, file)
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setitem(measures.MEASURES, "time", lambda task, options: {"here": True})
+    flags = ["--modes", "training", "--no-memory"]
+    for size, methods, is_here in [
+        ("small-model", ["NetVLAD", "NetFV"], [None, None]),
+        ("small-model", ["NetVLAD"], [True]),
+        ("small", ["NetVLAD", "NetFV"], [True, True]),
+    ]:
+        written = _report(tmp_path, "--methods", *methods, "--sizes", size, *flags)
+        assert [row["method"] for row in written["rows"]] == methods
+        assert [row.get("here") for row in written["rows"]] == is_here
+
+
 def test_training_in_tensorflow_2(tmp_path, request):
     arguments = ["--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", "--functions"]
     if tf.__version__.startswith("1."):
