@@ -111,7 +111,8 @@ class LateFusion(loupe.PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
         layers = self._layers()
-        if isinstance(layers[0][1], OfScaled):
+        # Where there are no gradients, it is the frames that are scaled faster.
+        if isinstance(layers[0][1], OfScaled) and self.is_training is not False:
             rows = self._scaled_later(samples.rows, [layer for _, layer in layers])
         else:
             rows = slim.batch_norm(samples.rows, scope="input_bn")
