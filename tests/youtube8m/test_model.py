@@ -112,6 +112,14 @@ def test_any_list_of_features(preset, names, sizes, session):
     assert session.run(built.predictions).shape == (2, 5)
 
 
+@pytest.mark.parametrize("is_training", [True, False], ids=["train", "infer"])
+def test_inference_scales_the_frames(is_training):
+    """Not the sums in their place, which takes longer where there are no gradients."""
+    model.build(tf.ones([2, 3, 10]), None, preset_settings("gated-netfv", **SMALL), is_training)
+    is_repeated = any(op.type == "Tile" for op in tf.get_default_graph().get_operations())  # The scale, for the sums.
+    assert is_repeated == is_training
+
+
 def test_published_size():
     settings = preset_settings("gated-netvlad")
     model.build(tf.zeros([80, 300, 1152]), None, settings, is_training=True)
