@@ -36,8 +36,9 @@ def run(main):
     Ctrl-C), and a line that says what was kept, if anything was.
 
     TensorFlow's own log is left out, unless TF_CPP_MIN_LOG_LEVEL is set. On CPUs, TensorFlow keeps the memory that it
-    has had for the next step, unless TF_CPU_ALLOCATOR_USE_BFC is set: the system maps and clears a gigabyte of
-    gradients anew each step otherwise. Nothing changes on GPUs, where TensorFlow always keeps it.
+    has had for the next step, unless TF_CPU_ALLOCATOR_USE_BFC is set: otherwise, where TensorFlow is without oneDNN,
+    the system maps and clears a gigabyte of gradients anew each step. Nothing changes on GPUs, where TensorFlow always
+    keeps it.
     """
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")  # It is read when TensorFlow is imported.
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:

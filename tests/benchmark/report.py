@@ -31,7 +31,7 @@ def main(description, arguments=None):
         except OSError as error:
             parser.error(f"--json: {error}")
     tasks = [Task(m, s, mode) for m in options.methods for s in options.sizes for mode in options.modes]
-    # A model's training has gradients to its input where it needs them.
+    # The frames of a model are data: nothing needs gradients to them.
     tasks = [task for task in tasks if not (task.is_model and task.mode == "training-input")]
     if options.lengths and any(task.is_model for task in tasks):
         parser.error(f"--lengths: expected sizes of layers, {', '.join(SIZES)}, got {' '.join(options.sizes)}")
@@ -41,11 +41,11 @@ def main(description, arguments=None):
         # One measure after the other, since memory goes first, as long as this process is small.
         steps = list(itertools.product(measures, tasks, options.settings or [None]))
         for name, task, setting in tqdm(steps, disable=None):
-            # Sessions keep memory after they are closed, of which models have much.
+            # Closed sessions keep memory, and models much of it: each has a process of its own, this one if it is alone.
             if setting is None and (len(steps) == 1 or not task.is_model):
                 row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
             else:
-                row = _in_an_environment(setting, name, task, options)
+                row = _in_its_own_process(setting, name, task, options)
             report["rows"].append(row)
     finally:  # What has been measured is not lost if the rest fails or is interrupted.
         print(json.dumps(report["about"], indent=2))
@@ -59,7 +59,7 @@ def main(description, arguments=None):
     return report
 
 
-def _in_an_environment(setting, measure, task, options):
+def _in_its_own_process(setting, measure, task, options):
     """The row of a process of its own, with the setting in its environment, if there is one."""
     changes = [] if setting in (None, "none") else [setting.split("=", 1)]
     environment = dict(os.environ, **dict(changes))
@@ -69,7 +69,10 @@ def _in_an_environment(setting, measure, task, options):
         command += ["--methods", task.method, "--sizes", task.size, "--modes", task.mode, "--json", file]
         command += [f"--no-{name}" for name in ("memory", "time") if name != measure]
         command += [] if measure in ("memory", "time") else [f"--{measure}"]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        try:
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        except subprocess.CalledProcessError as error:  # It has said why.
+            raise SystemExit(f"{measure} of {task}: the process ended with {error.returncode}")
         with open(file) as written:
             (row,) = json.load(written)["rows"]
     return row if setting is None else dict(task._asdict(), setting=setting, **row)

@@ -114,6 +114,7 @@ def test_models_are_in_processes_of_their_own(tmp_path, monkeypatch):
         written = _report(tmp_path, "--methods", *methods, "--sizes", size, *flags)
         assert [row["method"] for row in written["rows"]] == methods
         assert [row.get("here") for row in written["rows"]] == is_here
+        assert not any("setting" in row for row in written["rows"])
 
 
 def test_training_in_tensorflow_2(tmp_path, request):

@@ -113,8 +113,8 @@ def test_any_list_of_features(preset, names, sizes, session):
 
 
 @pytest.mark.parametrize("is_training", [True, False], ids=["train", "infer"])
-def test_inference_scales_the_frames(is_training):
-    """Not the sums in their place, which takes longer where there are no gradients."""
+def test_sums_are_scaled_in_training_and_frames_in_inference(is_training):
+    """Scaled sums save gradients to the frames, and take longer where there are none."""
     model.build(tf.ones([2, 3, 10]), None, preset_settings("gated-netfv", **SMALL), is_training)
     is_repeated = any(op.type == "Tile" for op in tf.get_default_graph().get_operations())  # The scale, for the sums.
     assert is_repeated == is_training

@@ -111,7 +111,7 @@ class LateFusion(loupe.PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
         layers = self._layers()
-        # Where there are no gradients, it is the frames that are scaled faster.
+        # With the moving averages there are no gradients, and then scaling the frames is faster.
         if isinstance(layers[0][1], OfScaled) and self.is_training is not False:
             rows = self._scaled_later(samples.rows, [layer for _, layer in layers])
         else:
