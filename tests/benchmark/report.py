@@ -41,7 +41,7 @@ def main(description, arguments=None):
         # One measure after the other, since memory goes first, as long as this process is small.
         steps = list(itertools.product(measures, tasks, options.settings or [None]))
         for name, task, setting in tqdm(steps, disable=None):
-            # Closed sessions keep memory, and models much of it: each has a process of its own, this one if it is alone.
+            # Closed sessions keep memory, models much of it: each has a process of its own, this one if it is alone.
             if setting is None and (len(steps) == 1 or not task.is_model):
                 row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
             else:
@@ -72,7 +72,7 @@ def _in_its_own_process(setting, measure, task, options):
         try:
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         except subprocess.CalledProcessError as error:  # It has said why.
-            raise SystemExit(f"{measure} of {task}: the process ended with {error.returncode}")
+            raise SystemExit(f"{measure} of {task}: the process ended with {error.returncode}") from error
         with open(file) as written:
             (row,) = json.load(written)["rows"]
     return row if setting is None else dict(task._asdict(), setting=setting, **row)
