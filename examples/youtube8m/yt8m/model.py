@@ -13,23 +13,16 @@ from common.errors import UserError
 from common.pooling import MeanPooling
 
 from yt8m import recurrent
-from yt8m.pooling import (
-    GatedSoftDBoWOfScaled,
-    NetFVOfScaled,
-    NetRVLADOfScaled,
-    NetVLADOfScaled,
-    OfScaled,
-    SoftDBoWOfScaled,
-)
+from yt8m.pooling import OF_SCALED, GatedSoftDBoW, OfScaled
 
 # By method: the classes of the first feature and of those after it, the end of the published variable scopes, and how
 # many times fewer clusters the features after the first have.
 POOLINGS = {
-    "netvlad": (NetVLADOfScaled, NetVLADOfScaled, "VLAD", 2),
-    "netrvlad": (NetRVLADOfScaled, NetRVLADOfScaled, "VLAD", 2),
-    "netfv": (NetFVOfScaled, NetFVOfScaled, "FV", 2),
-    "soft-dbow": (SoftDBoWOfScaled, SoftDBoWOfScaled, "DBOF", 8),
-    "gated-soft-dbow": (GatedSoftDBoWOfScaled, SoftDBoWOfScaled, "DBOF", 8),
+    "netvlad": (loupe.NetVLAD, loupe.NetVLAD, "VLAD", 2),
+    "netrvlad": (loupe.NetRVLAD, loupe.NetRVLAD, "VLAD", 2),
+    "netfv": (loupe.NetFV, loupe.NetFV, "FV", 2),
+    "soft-dbow": (loupe.SoftDBoW, loupe.SoftDBoW, "DBOF", 8),
+    "gated-soft-dbow": (GatedSoftDBoW, loupe.SoftDBoW, "DBOF", 8),
     "mean": (MeanPooling, MeanPooling, "mean", 1),
 }
 
@@ -111,8 +104,7 @@ class LateFusion(loupe.PoolingBaseModel):
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
         layers = self._layers()
-        # With the moving averages there are no gradients, and then scaling the frames is faster.
-        if isinstance(layers[0][1], OfScaled) and self.is_training is not False:
+        if isinstance(layers[0][1], OfScaled):
             rows = self._scaled_later(samples.rows, [layer for _, layer in layers])
         else:
             rows = slim.batch_norm(samples.rows, scope="input_bn")
@@ -144,6 +136,8 @@ class LateFusion(loupe.PoolingBaseModel):
                     f"--clusters: expected at least {divisor}, for feature {name}, got {self.settings.clusters}"
                 )
             method = first if number == 0 else others
+            if self.is_training is not False:  # Without gradients, scaling the frames is faster.
+                method = OF_SCALED.get(method, method)
             layer = method(size, self.max_samples, clusters, None, gating=False, is_training=self.is_training)
             layers.append(({"rgb": "video"}.get(name, name) + "_" + suffix, layer))
         return layers

@@ -42,14 +42,12 @@ class OfScaled(loupe.PoolingBaseModel):
     [T, D], two products as large as those of the assignment and the sums: more than a tenth of the time of a step.
 
     Attributes:
-      scale, shift: float32 [D]. None, the default: the steps are those of the samples as they are.
+      scale, shift: float32 [D].
     """
 
     scale = shift = None
 
     def soft_assignment(self, samples, weights=None, summary=False):
-        if self.scale is None:
-            return super().soft_assignment(samples, weights, summary)
         weights = self.cluster_weights() if weights is None else weights
         rows = tf.concat([samples.rows, tf.ones_like(samples.rows[:, :1])], axis=1)  # [T, D + 1]
         shifted = loupe.project(tf.expand_dims(self.shift, 0), weights)  # [1, K]
@@ -58,8 +56,6 @@ class OfScaled(loupe.PoolingBaseModel):
 
     def mass_and_means(self, a, samples, squares=False):
         mass, mean, *of_squares = super().mass_and_means(a, samples, squares)
-        if self.scale is None:
-            return (mass, mean, *of_squares)
         scale, shift = self._tiled(mean)
         scaled = scale * mean  # [B, D, K]
         of_squares = [tf.square(scale) * x + shift * (2 * scaled + shift) for x in of_squares]
@@ -67,8 +63,6 @@ class OfScaled(loupe.PoolingBaseModel):
 
     def weighted_sums(self, a, samples):
         sums = super().weighted_sums(a, samples)
-        if self.scale is None:
-            return sums
         scale, shift = self._tiled(sums)
         return scale * sums + shift * tf.reduce_sum(a, axis=1, keepdims=True)
 
@@ -99,3 +93,12 @@ class SoftDBoWOfScaled(loupe.SoftDBoW, OfScaled):
 
 class GatedSoftDBoWOfScaled(GatedSoftDBoW, OfScaled):
     """`GatedSoftDBoW` of scaled samples."""
+
+
+OF_SCALED = {
+    loupe.NetVLAD: NetVLADOfScaled,
+    loupe.NetRVLAD: NetRVLADOfScaled,
+    loupe.NetFV: NetFVOfScaled,
+    loupe.SoftDBoW: SoftDBoWOfScaled,
+    GatedSoftDBoW: GatedSoftDBoWOfScaled,
+}
