@@ -139,11 +139,12 @@ class PoolingBaseModel:
 
     def mass_and_means(self, a: tf.Tensor, samples: "Samples", squares: bool = False) -> Tuple[tf.Tensor, ...]:
         """The function `mass_and_means` of the samples and, if asked, of their squares."""
-        return mass_and_means(a, samples.lists, *([tf.square(samples.lists)] if squares else []))
+        x = [samples.lists, tf.square(samples.lists)] if squares else [samples.lists]
+        return mass_and_means(a, *x, is_training=self.is_training)
 
     def weighted_sums(self, a: tf.Tensor, samples: "Samples") -> tf.Tensor:
         """The function `weighted_sums` of the samples. [B, D, K]"""
-        return weighted_sums(a, samples.lists)
+        return weighted_sums(a, samples.lists, self.is_training)
 
     def centers(self) -> tf.Tensor:
         """c, the centres of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
@@ -277,12 +278,12 @@ def context_gating(input_layer: Array, add_batch_norm: bool = True, is_training:
 
 # The fast forms. Each opens with the plain form that it equals, in outputs and in gradients.
 
-_LONG_LIST = 512  # samples, from which on `weighted_sums` has its other form
+_LONG_LIST = 512  # samples, from which on `weighted_sums` has its other form in training, too
 _LARGE_PROJECTION = 2**18  # weights, from which on `project` has its own gradient
 _SAVES_CUSTOM_GRADIENTS = hasattr(getattr(tf.saved_model, "SaveOptions", None), "experimental_custom_gradients")
 
 
-def mass_and_means(assignment: tf.Tensor, *samples: tf.Tensor) -> Tuple[tf.Tensor, ...]:
+def mass_and_means(assignment: tf.Tensor, *samples: tf.Tensor, is_training: Flag = True) -> Tuple[tf.Tensor, ...]:
     """``A = sum_n a[n, k]`` [B, 1, K]; for each x [B, N, D], ``sum_n a[n, k] x[n, d] / A[k]`` [B, D, K].
 
     The mass divides the assignment [B, N, K] and not the sums [B, D, K], which are mostly larger.
@@ -290,15 +291,16 @@ def mass_and_means(assignment: tf.Tensor, *samples: tf.Tensor) -> Tuple[tf.Tenso
     mass = tf.reduce_sum(assignment, axis=1, keepdims=True)
     # A cluster below this floor adds nothing to the output. The gradient has the square, so a lower one overflows.
     shares = assignment * (1 / tf.maximum(mass, 1e-18))
-    return (mass,) + tuple(weighted_sums(shares, x) for x in samples)
+    return (mass,) + tuple(weighted_sums(shares, x, is_training) for x in samples)
 
 
-def weighted_sums(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+def weighted_sums(weights: tf.Tensor, x: tf.Tensor, is_training: Flag = True) -> tf.Tensor:
     """``sum_n w[n, k] x[n, d]``, that is ``matmul(x, w, transpose_a=True)``, for w [B, N, K] and x [B, N, D]. [B, D, K]
 
-    The product transposes its first operand, which for long lists takes longer than to transpose their sums.
+    The product transposes its first operand, which for long lists takes longer than to transpose their sums. So it does
+    for shorter ones on TensorFlows without oneDNN; but in training the gradients would be transposed, too.
     """
-    if (tf.dimension_value(x.shape[1]) or 0) >= _LONG_LIST:
+    if is_training is False or (tf.dimension_value(x.shape[1]) or 0) >= _LONG_LIST:
         return tf.linalg.matrix_transpose(tf.matmul(weights, x, transpose_a=True))
     return tf.matmul(x, weights, transpose_a=True)
 

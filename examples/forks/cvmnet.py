@@ -32,7 +32,7 @@ class NetVLAD(lp.PoolingBaseModel):
         rows = tf.nn.l2_normalize(samples.rows, axis=1, epsilon=1e-12)
         samples = samples._replace(lists=samples.scattered(rows), rows=rows)
         a = self.soft_assignment(samples)  # [B, N, K]
-        A, mean = lp.mass_and_means(a, samples.lists)  # [B, 1, K], [B, D, K]
+        A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
         residual = lp.add_constants(mean, -self.centers(), self.is_training)
         descriptor = lp.l2_normalized(residual, A, each_cluster=True)
         return self.projection(descriptor) if do_dim_reduction else descriptor

@@ -24,7 +24,7 @@ class NetVLAD(lp.PoolingBaseModel):
         samples = self.samples(reshaped_input, num_samples)
         with slim.arg_scope([slim.batch_norm], fused=False):
             a = self.soft_assignment(samples)  # [B, N, K]
-        A, mean = lp.mass_and_means(a, samples.lists)  # [B, 1, K], [B, D, K]
+        A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
         residual = lp.add_constants(mean, -self.centers(), self.is_training)
         descriptor = lp.l2_normalized(residual, A, each_cluster=True)  # [B, D * K]
         width = self.feature_size * self.cluster_size // self.groups

@@ -34,7 +34,7 @@ class NetVLAD(lp.PoolingBaseModel):
             a = w * self.soft_assignment(samples)  # [B, N, K]
         # Not by mass_and_means, which wants a positive mass: weights may have either sign.
         A = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
-        v = lp.weighted_sums(a, samples.lists) - A * self.centers()  # [B, D, K]
+        v = self.weighted_sums(a, samples) - A * self.centers()  # [B, D, K]
         y = self.projection(lp.l2_normalized(v, each_cluster=True))  # [B, O]
         y = slim.batch_norm(y, center=True, scale=True, is_training=self.is_training, scope="bn")
         return self.context_gating(y) if self.gating else y

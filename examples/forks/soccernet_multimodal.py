@@ -54,7 +54,7 @@ class NetVLAD(_Suffixed):
 
     def descriptor(self, samples):
         a = self.soft_assignment(samples)  # [B, N, K]
-        A, mean = lp.mass_and_means(a, samples.lists)  # [B, 1, K], [B, D, K]
+        A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
         residual = lp.add_constants(mean, -self.centers(), self.is_training)
         return lp.l2_normalized(residual, A, each_cluster=True)
 
@@ -64,4 +64,4 @@ class NetRVLAD(_Suffixed):
 
     def descriptor(self, samples):
         a = self.soft_assignment(samples, summary=True)  # [B, N, K]
-        return lp.l2_normalized(lp.weighted_sums(a, samples.lists), each_cluster=True)
+        return lp.l2_normalized(self.weighted_sums(a, samples), each_cluster=True)

@@ -30,8 +30,10 @@ SUMS = [BATCH, FEATURES, CLUSTERS]
 # The shapes of each form's tensors, and its other arguments.
 CALLS = {
     "mass_and_means": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES], [BATCH, SAMPLES, FEATURES])],
-    "weighted_sums": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES])],
-    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS])],
+    "weighted_sums": [
+        ([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES], is_training) for is_training in (True, False)
+    ],
+    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS], is_training) for is_training in (True, False)],
     "l2_normalized": [(SUMS,), (SUMS, [BATCH, 1, CLUSTERS]), (SUMS, [BATCH, 1, CLUSTERS], True)],
     "project": [([BATCH, FEATURES], [FEATURES, OUTPUTS])],
 }
@@ -161,13 +163,15 @@ def products_of_samples(graph):
 
 
 @pytest.mark.parametrize("method, count", [("NetVLAD", 1), ("NetRVLAD", 1), ("SoftDBoW", 0), ("NetFV", 2)])
-def test_which_lists_are_long(method, count):
-    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=True)
+@pytest.mark.parametrize("is_training", [True, False])
+def test_which_sums_are_transposed(is_training, method, count):
+    """Those of long lists, and those of inference."""
+    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=is_training)
     for size, is_long in [(loupe._LONG_LIST - 1, False), (loupe._LONG_LIST, True), (None, False)]:
         with tf.Graph().as_default() as graph:
             size = tf.placeholder(tf.int32, []) if size is None else size
             configuration.layer(max_samples=size).forward(tf.placeholder(tf.float32, [None, FEATURES]))
-            assert products_of_samples(graph) == (count, count if is_long else 0)
+            assert products_of_samples(graph) == (count, count if is_long or not is_training else 0)
 
 
 @fast_at_every_size

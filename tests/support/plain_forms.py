@@ -7,12 +7,12 @@ import loupe
 import tensorflow.compat.v1 as tf
 
 
-def mass_and_means(assignment, *samples):
+def mass_and_means(assignment, *samples, is_training=True):
     mass = tf.reduce_sum(assignment, axis=1, keepdims=True)
     return (mass,) + tuple(tf.matmul(x, assignment, transpose_a=True) / tf.maximum(mass, 1e-18) for x in samples)
 
 
-def weighted_sums(weights, x):
+def weighted_sums(weights, x, is_training=True):
     return tf.matmul(x, weights, transpose_a=True)
 
 
