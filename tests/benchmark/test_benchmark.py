@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 from benchmark import matmul_baseline, measures, report, steps
 import numpy as np
@@ -115,6 +116,22 @@ def test_models_are_in_processes_of_their_own(tmp_path, monkeypatch):
         assert [row["method"] for row in written["rows"]] == methods
         assert [row.get("here") for row in written["rows"]] == is_here
         assert not any("setting" in row for row in written["rows"])
+
+
+def test_a_process_that_fails_ends_the_benchmark_and_loses_nothing(tmp_path, monkeypatch):
+    def run(command, check, **options):
+        assert check  # or subprocess would not raise
+        file, size = (command[command.index(name) + 1] for name in ("--json", "--sizes"))
+        if size == "small-model":  # as if the system had killed it for memory
+            raise subprocess.CalledProcessError(-9, command)
+        with open(file, "w") as written:
+            json.dump({"rows": [{"measure": "time", "loupe ms": "1"}]}, written)
+
+    monkeypatch.setattr("subprocess.run", run)
+    flags = ["--methods", "NetFV", "--modes", "training", "--no-memory", "--settings", "none"]
+    with pytest.raises(SystemExit, match="time of NetFV small-model training: the process ended with -9"):
+        _report(tmp_path, "--sizes", "small", "small-model", *flags)
+    assert [row["size"] for row in json.loads((tmp_path / "speed.json").read_text())["rows"]] == ["small"]
 
 
 def test_training_in_tensorflow_2(tmp_path, request):
