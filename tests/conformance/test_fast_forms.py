@@ -30,10 +30,8 @@ SUMS = [BATCH, FEATURES, CLUSTERS]
 # The shapes of each form's tensors, and its other arguments.
 CALLS = {
     "mass_and_means": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES], [BATCH, SAMPLES, FEATURES])],
-    "weighted_sums": [
-        ([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES], is_training) for is_training in (True, False)
-    ],
-    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS], is_training) for is_training in (True, False)],
+    "weighted_sums": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES])],
+    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS])],
     "l2_normalized": [(SUMS,), (SUMS, [BATCH, 1, CLUSTERS]), (SUMS, [BATCH, 1, CLUSTERS], True)],
     "project": [([BATCH, FEATURES], [FEATURES, OUTPUTS])],
 }
@@ -163,15 +161,19 @@ def products_of_samples(graph):
 
 
 @pytest.mark.parametrize("method, count", [("NetVLAD", 1), ("NetRVLAD", 1), ("SoftDBoW", 0), ("NetFV", 2)])
-@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("is_training", [True, False, None])
 def test_which_sums_are_transposed(is_training, method, count):
-    """Those of long lists, and those of inference."""
-    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=is_training)
-    for size, is_long in [(loupe._LONG_LIST - 1, False), (loupe._LONG_LIST, True), (None, False)]:
+    """Those of long lists, which are shorter in inference, unless only the run tells that it is inference."""
+    assert loupe._LONG_LIST_OF_INFERENCE < loupe._LONG_LIST
+    shortest = loupe._LONG_LIST_OF_INFERENCE if is_training is False else loupe._LONG_LIST
+    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=True)
+    for size, is_long in [(shortest - 1, False), (shortest, True), (None, False)]:
         with tf.Graph().as_default() as graph:
             size = tf.placeholder(tf.int32, []) if size is None else size
-            configuration.layer(max_samples=size).forward(tf.placeholder(tf.float32, [None, FEATURES]))
-            assert products_of_samples(graph) == (count, count if is_long or not is_training else 0)
+            flag = tf.placeholder(tf.bool, []) if is_training is None else is_training
+            layer = configuration.layer(max_samples=size, is_training=flag)
+            layer.forward(tf.placeholder(tf.float32, [None, FEATURES]))
+            assert products_of_samples(graph) == (count, count if is_long else 0)
 
 
 @fast_at_every_size
