@@ -337,6 +337,15 @@ SEND = getattr(signal, "raise_signal", lambda number: os.kill(os.getpid(), numbe
 MEAN = ["--preset", "mean", "--checkpoint", "c", *SMALL[2:]]
 
 
+@pytest.fixture
+def foreground():
+    """SIGINT as at a terminal: where the tests run in the background of a script, it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_a_checkpoint(work, digits, capsys, monkeypatch, number):
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -351,6 +360,7 @@ def test_a_signal_saves_a_checkpoint(work, digits, capsys, monkeypatch, number):
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+@pytest.mark.usefixtures("foreground")
 def test_a_second_signal_acts_as_it_did():
     noted = interrupts.Interrupts()
     with noted:
