@@ -288,6 +288,17 @@ def test_every_op_has_a_gpu_kernel(name, graph):
 
 
 @each_fork
+@pytest.mark.parametrize("is_training", [True, False])
+def test_inference_sums_as_that_of_loupe(name, is_training, graph, monkeypatch):
+    """Short lists' samples are summed by another product than in training (see `loupe.weighted_sums`)."""
+    monkeypatch.setattr(loupe, "_LONG_LIST_OF_INFERENCE", N)
+    weights = tf.zeros([B, N, 1]) if name == "pcan" else None
+    FORKS[name].build(tf.zeros([B, N, D]), weights=weights, is_training=is_training)
+    (product,) = [op for op in graph.get_operations() if op.type.startswith("BatchMatMul")]
+    assert product.inputs[0].shape[-1] == (D if is_training else K)
+
+
+@each_fork
 @pytest.mark.parametrize("has_lengths", [False, True], ids=["full", "lengths"])
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
 @pytest.mark.long
