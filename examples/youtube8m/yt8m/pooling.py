@@ -42,10 +42,8 @@ class OfScaled(loupe.PoolingBaseModel):
     [T, D], two products as large as those of the assignment and the sums: more than a tenth of the time of a step.
 
     Attributes:
-      scale, shift: float32 [D].
+      scale, shift: float32 [D], to be set before `forward`.
     """
-
-    scale = shift = None
 
     def soft_assignment(self, samples, weights=None, summary=False):
         weights = self.cluster_weights() if weights is None else weights
