@@ -30,6 +30,22 @@ def _table_after(heading, output):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| -")]
 
 
+def _instead_of_processes(monkeypatch, row_of):
+    """Processes take seconds. In their place, row_of(command, environment) is the one row of the report."""
+
+    def run(command, env, check, **options):
+        assert check  # or subprocess would not raise
+        row = row_of(command, env)
+        with open(_value_of("--json", command), "w") as file:
+            json.dump({"rows": [row]}, file)
+
+    monkeypatch.setattr("subprocess.run", run)
+
+
+def _value_of(flag, command):
+    return command[command.index(flag) + 1]
+
+
 @pytest.mark.long
 def test_times_and_memory(tmp_path, capsys):
     written = _report(tmp_path, "--methods", "SoftDBoW", "--modes", "training")
@@ -78,15 +94,12 @@ def test_memory_of_a_model(graph):
 def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
     started = []
 
-    def run(command, env, **options):
-        """In place of a process, which takes seconds: its report tells what it was started with."""
+    def row_of(command, environment):
         started.append([name for name in command if name.startswith("--no-")])
-        with open(command[command.index("--json") + 1], "w") as file:
-            row = {"measure": "profile" if "--profile" in command else "time"}
-            row["loupe ms"] = env.get("TF_CPU_ALLOCATOR_USE_BFC", "default")
-            json.dump({"rows": [row]}, file)
+        measure = "profile" if "--profile" in command else "time"
+        return {"measure": measure, "loupe ms": environment.get("TF_CPU_ALLOCATOR_USE_BFC", "default")}
 
-    monkeypatch.setattr("subprocess.run", run)
+    _instead_of_processes(monkeypatch, row_of)
     monkeypatch.delenv("TF_CPU_ALLOCATOR_USE_BFC", raising=False)
     settings = ["--settings", "none", "TF_CPU_ALLOCATOR_USE_BFC=1"]
     written = _report(tmp_path, "--methods", "NetFV", "--modes", "training", *settings, "--profile", "--no-memory")
@@ -100,11 +113,10 @@ def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
 def test_models_are_in_processes_of_their_own(tmp_path, monkeypatch):
     """All but a model that is alone, as it is in such a process."""
 
-    def run(command, **options):
-        with open(command[command.index("--json") + 1], "w") as file:
-            json.dump({"rows": [{"measure": "time", "method": command[command.index("--methods") + 1]}]}, file)
+    def row_of(command, environment):
+        return {"measure": "time", "method": _value_of("--methods", command)}
 
-    monkeypatch.setattr("subprocess.run", run)
+    _instead_of_processes(monkeypatch, row_of)
     monkeypatch.setitem(measures.MEASURES, "time", lambda task, options: {"here": True})
     flags = ["--modes", "training", "--no-memory"]
     for size, methods, is_here in [
@@ -119,15 +131,12 @@ def test_models_are_in_processes_of_their_own(tmp_path, monkeypatch):
 
 
 def test_a_process_that_fails_ends_the_benchmark_and_loses_nothing(tmp_path, monkeypatch):
-    def run(command, check, **options):
-        assert check  # or subprocess would not raise
-        file, size = (command[command.index(name) + 1] for name in ("--json", "--sizes"))
-        if size == "small-model":  # as if the system had killed it for memory
+    def row_of(command, environment):
+        if _value_of("--sizes", command) == "small-model":  # as if the system had killed it for memory
             raise subprocess.CalledProcessError(-9, command)
-        with open(file, "w") as written:
-            json.dump({"rows": [{"measure": "time", "loupe ms": "1"}]}, written)
+        return {"measure": "time", "loupe ms": "1"}
 
-    monkeypatch.setattr("subprocess.run", run)
+    _instead_of_processes(monkeypatch, row_of)
     flags = ["--methods", "NetFV", "--modes", "training", "--no-memory", "--settings", "none"]
     with pytest.raises(SystemExit, match="time of NetFV small-model training: the process ended with -9"):
         _report(tmp_path, "--sizes", "small", "small-model", *flags)
