@@ -20,7 +20,7 @@ from support.configurations import (
     each_method,
 )
 from support.plain_forms import PLAIN_FORMS, in_place_of
-from support.pooling_graph import LENGTHS, each_configuration_and_lengths
+from support.pooling_graph import LENGTHS, each_configuration_and_lengths, products_of_samples
 from tensorflow.python.eager import context
 from test_export import test_onnx as check_onnx
 from test_export import test_tflite as check_tflite
@@ -153,13 +153,6 @@ def test_the_product_of_the_gradient_has_no_transposed_operand(session, rng):
     assert [(node.attr["transpose_a"].b, node.attr["transpose_b"].b) for node in products] == [(False, False)]
 
 
-def products_of_samples(graph):
-    """How many products sum the samples of the lists, and how many of them give their sums transposed."""
-    names = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
-    products = [op for op in graph.get_operations() if op.type in names]
-    return len(products), sum(op.inputs[0].shape[-1] != FEATURES for op in products)
-
-
 @pytest.mark.parametrize("method, count", [("NetVLAD", 1), ("NetRVLAD", 1), ("SoftDBoW", 0), ("NetFV", 2)])
 @pytest.mark.parametrize("is_training", [True, False, None])
 def test_which_sums_are_transposed(is_training, method, count):
@@ -173,7 +166,9 @@ def test_which_sums_are_transposed(is_training, method, count):
             flag = tf.placeholder(tf.bool, []) if is_training is None else is_training
             layer = configuration.layer(max_samples=size, is_training=flag)
             layer.forward(tf.placeholder(tf.float32, [None, FEATURES]))
-            assert products_of_samples(graph) == (count, count if is_long else 0)
+            products = products_of_samples(graph)
+            transposed = sum(product.inputs[0].shape[-1] != FEATURES for product in products)
+            assert (len(products), transposed) == (count, count if is_long else 0)
 
 
 @fast_at_every_size

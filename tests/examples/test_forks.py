@@ -27,6 +27,7 @@ import tf_slim as slim
 from support.comparison import assign, by_name, randomize, relative_error
 from support.kernels import gpu_kernels, has_gpu_kernel
 from support.numpy_pooling import flat_unit, softmax, unit
+from support.pooling_graph import products_of_samples
 
 B, N, D, K, O = 3, 10, 8, 4, 6  # noqa: E741 (the sizes of the goldens; a map of theirs is [B, 2, 5, D])
 
@@ -294,7 +295,7 @@ def test_inference_sums_as_that_of_loupe(name, is_training, graph, monkeypatch):
     monkeypatch.setattr(loupe, "_LONG_LIST_OF_INFERENCE", N)
     weights = tf.zeros([B, N, 1]) if name == "pcan" else None
     FORKS[name].build(tf.zeros([B, N, D]), weights=weights, is_training=is_training)
-    (product,) = [op for op in graph.get_operations() if op.type.startswith("BatchMatMul")]
+    (product,) = products_of_samples(graph)
     assert product.inputs[0].shape[-1] == (D if is_training else K)
 
 
