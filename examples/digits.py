@@ -14,8 +14,8 @@ import math
 import os
 import time
 
-from common.commandline import Parser, above_zero, decay, positive, run, seed, writable
-from common.errors import UserError
+from loupe_examples.commandline import Parser, above_zero, decay, positive, run, seed, writable
+from loupe_examples.errors import UserError
 
 METHODS = ["mean", "Soft-DBoW", "NetRVLAD", "NetVLAD", "NetFV"]
 KINDS = ["plain", "gated"]
@@ -32,7 +32,7 @@ def main(argv=None):
     options = parsed(argv)
     # For GPUs; one thread, below, does the same for CPUs.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
-    from common.progress import bar
+    from loupe_examples.progress import bar
 
     data = digits(options.positions, options.lengths, options.max_samples)
     runs = [(method, gating) for method in options.methods for gating in options.gating]
@@ -53,7 +53,7 @@ def main(argv=None):
 def digits(positions, lengths=None, max_samples=NUM_PATCHES):
     """The digits as lists of patches, float32 [digits, N, 9], or, with their positions, [digits, N, 11]."""
     import numpy as np
-    from common import patches
+    from loupe_examples import patches
     from sklearn.model_selection import train_test_split
 
     images, labels = patches.digits()
@@ -75,7 +75,7 @@ def trained(method, gating, data, options, progress):
     import numpy as np
     import tensorflow.compat.v1 as tf
     import tf_slim as slim
-    from common.pooling import MeanPooling
+    from loupe_examples.pooling import MeanPooling
     from kmeans_start import assign, kmeans_start
 
     layers = dict(zip(METHODS, [MeanPooling, loupe.SoftDBoW, loupe.NetRVLAD, loupe.NetVLAD, loupe.NetFV]))
@@ -137,7 +137,7 @@ def trained(method, gating, data, options, progress):
 def write_chart(results, num_test, options):
     """Writes the bar chart of the accuracies to options.output, whole or not at all."""
     import numpy as np
-    from common import charts
+    from loupe_examples import charts
 
     title = "Handwritten digits, pooled from lists of patches"
     figure, axes = charts.bars(0.1, 0.78, title, caption(num_test, options))

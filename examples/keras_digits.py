@@ -1,8 +1,8 @@
 """Recognises the handwritten digits of examples/digits.py with a Keras model, which it saves and loads again."""
 
-from common import files
-from common.commandline import Parser, positive, run, seed
-from common.errors import UserError
+from loupe_examples import files
+from loupe_examples.commandline import Parser, positive, run, seed
+from loupe_examples.errors import UserError
 from digits import digits, writable
 
 METHODS = ["SoftDBoW", "NetRVLAD", "NetVLAD", "NetFV"]

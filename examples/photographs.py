@@ -21,8 +21,8 @@ import os
 import zipfile
 
 import numpy as np
-from common import files
-from common.errors import UserError
+from loupe_examples import files
+from loupe_examples.errors import UserError
 
 TRAIN = ["astronaut", "brick", "camera", "china", "flower", "grass", "hubble_deep_field", "immunohistochemistry"]
 TRAIN += ["retina", "text"]

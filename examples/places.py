@@ -24,8 +24,8 @@ import collections
 import os
 import time
 
-from common.commandline import Parser, above_zero, positive, run, seed, writable
-from common.errors import UserError
+from loupe_examples.commandline import Parser, above_zero, positive, run, seed, writable
+from loupe_examples.errors import UserError
 
 METHODS = ["mean", "VLAD", "NetVLAD", "NetFV", "Soft-DBoW"]
 STARTS = ["k-means", "random"]
@@ -48,7 +48,7 @@ def main(argv=None):
     options = parsed(argv)
     # For GPUs; one thread, below, does the same for CPUs.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
-    from common.progress import bar
+    from loupe_examples.progress import bar
 
     data = load(options)
     runs = chosen(options)
@@ -71,7 +71,7 @@ def load(options):
     """The places and the views, with descriptors whitened by the PCA of those of the training tiles."""
     import numpy as np
     import photographs
-    from common.progress import bar
+    from loupe_examples.progress import bar
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
 
@@ -305,7 +305,7 @@ def line(result):
 def chart(results, caption):
     """A figure of bars: the recall at 1 of each method, without and with whitening."""
     import numpy as np
-    from common import charts
+    from loupe_examples import charts
 
     figure, axes = charts.bars(0.14, 0.78, "Places found again, by one vector for each view", caption)
     for offset, whitening, color in zip((-0.2, 0.2), ("", "PCA"), charts.COLORS):
@@ -364,7 +364,7 @@ def picture(result, found, data):
 
 def write(path, figure):
     """Writes the figure as PNG, whole or not at all."""
-    from common import charts
+    from loupe_examples import charts
 
     try:
         charts.write(path, figure)

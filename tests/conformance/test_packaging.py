@@ -105,7 +105,7 @@ def test_examples_name_all_that_they_import(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     metadata = email.message_from_bytes(wheel.read(name))
     named = set(re.findall(r"^[\w-]+", "\n".join(metadata.get_all("Requires-Dist")), re.M)) | {"loupe"}
-    own = {path.stem for path in (ROOT / "examples").rglob("*.py")} | {"common", "yt8m"}
+    own = {path.stem for path in (ROOT / "examples").rglob("*.py")} | {"loupe_examples", "yt8m"}
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.py"))
     imported = set(re.findall(r"^ *(?:import|from) (\w+)", code, re.M))
     distributions = {"sklearn": "scikit-learn", "skimage": "scikit-image", "tf_slim": "tf-slim"}

@@ -1,4 +1,4 @@
-"""Lets the tests import examples/digits.py, `common` and the modules of examples/forks."""
+"""Lets the tests import examples/digits.py, `loupe_examples` and the modules of examples/forks."""
 
 import pathlib
 import sys

@@ -5,7 +5,7 @@ import os
 import digits
 import numpy as np
 import pytest
-from common.errors import UserError
+from loupe_examples.errors import UserError
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 

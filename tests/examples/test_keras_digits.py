@@ -5,7 +5,7 @@ import os
 import keras_digits
 import pytest
 import tensorflow as tf
-from common.errors import UserError
+from loupe_examples.errors import UserError
 from tensorflow.python.eager import context
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import photographs
 import places
 import pytest
-from common.errors import UserError
+from loupe_examples.errors import UserError
 from matplotlib.colors import to_rgba
 from threadpoolctl import threadpool_limits
 

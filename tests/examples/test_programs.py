@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from common import commandline, files, progress
+from loupe_examples import commandline, files, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 YOUTUBE8M = ROOT / "examples" / "youtube8m"

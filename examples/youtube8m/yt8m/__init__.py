@@ -3,9 +3,9 @@
 import pathlib
 import sys
 
-# Where `common` is, what this example shares with examples/digits.py.
+# Where `loupe_examples` is, what this example shares with examples/digits.py.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from common import commandline, errors
+from loupe_examples import commandline, errors
 
 __all__ = ["commandline", "errors"]

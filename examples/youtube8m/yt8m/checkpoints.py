@@ -6,7 +6,7 @@ import os
 import shutil
 
 import tensorflow.compat.v1 as tf
-from common.errors import UserError, note
+from loupe_examples.errors import UserError, note
 
 from yt8m.presets import PRESETS, PUBLISHED
 from yt8m.settings import FILE, load

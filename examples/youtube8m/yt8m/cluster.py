@@ -19,8 +19,8 @@ import threading
 import time
 
 import tensorflow.compat.v1 as tf
-from common import commandline
-from common.errors import Interrupted, UserError
+from loupe_examples import commandline
+from loupe_examples.errors import Interrupted, UserError
 
 from yt8m.interrupts import Interrupts
 

@@ -8,8 +8,8 @@ shards have no labels, as in the YouTube-8M test split.
 import os
 
 import numpy as np
-from common import patches
-from common.errors import UserError
+from loupe_examples import patches
+from loupe_examples.errors import UserError
 
 from yt8m import records
 

@@ -1,8 +1,8 @@
 """The weighted average of submission files."""
 
 import numpy as np
-from common import progress
-from common.errors import UserError
+from loupe_examples import progress
+from loupe_examples.errors import UserError
 
 from yt8m import submission
 

@@ -1,8 +1,8 @@
 """The metrics of a checkpoint on labelled videos."""
 
 import numpy as np
-from common import progress
-from common.errors import UserError
+from loupe_examples import progress
+from loupe_examples.errors import UserError
 
 from yt8m.inference import Inference
 from yt8m.metrics import Metrics

@@ -2,7 +2,7 @@
 
 import argparse
 
-from common.commandline import Parser, above_zero, decay, factor, names, not_negative, positive, seed, sizes
+from loupe_examples.commandline import Parser, above_zero, decay, factor, names, not_negative, positive, seed, sizes
 
 from yt8m.presets import DEFAULT, PRESETS, TOP_K
 

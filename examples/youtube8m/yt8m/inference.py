@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from common.errors import UserError
+from loupe_examples.errors import UserError
 
 from yt8m import checkpoints, model, records
 

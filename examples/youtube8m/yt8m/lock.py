@@ -9,7 +9,7 @@ import socket
 import time
 
 import filelock
-from common.errors import UserError, warn
+from loupe_examples.errors import UserError, warn
 
 FILE = "training.lock"
 OWNER = "training.owner"

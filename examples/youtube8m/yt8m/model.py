@@ -9,8 +9,8 @@ import contextlib
 import loupe
 import tensorflow.compat.v1 as tf
 import tf_slim as slim
-from common.errors import UserError
-from common.pooling import MeanPooling
+from loupe_examples.errors import UserError
+from loupe_examples.pooling import MeanPooling
 
 from yt8m import recurrent
 from yt8m.pooling import OF_SCALED, GatedSoftDBoW, OfScaled

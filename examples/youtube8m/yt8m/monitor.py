@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from common import progress
-from common.errors import UserError, note
+from loupe_examples import progress
+from loupe_examples.errors import UserError, note
 
 from yt8m import checkpoints, metrics
 

@@ -1,7 +1,7 @@
 """The submission file of a checkpoint's predictions."""
 
-from common import progress
-from common.errors import UserError
+from loupe_examples import progress
+from loupe_examples.errors import UserError
 
 from yt8m import submission
 from yt8m.inference import Inference

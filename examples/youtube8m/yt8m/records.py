@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from common import files
-from common.errors import PROBLEM, UserError, warn
+from loupe_examples import files
+from loupe_examples.errors import PROBLEM, UserError, warn
 
 FRAMING = 16  # bytes of a TFRecord beside its content: the length, and a checksum of each
 

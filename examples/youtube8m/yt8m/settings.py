@@ -5,8 +5,8 @@ import json
 import os
 import random
 
-from common import files
-from common.errors import UserError
+from loupe_examples import files
+from loupe_examples.errors import UserError
 
 from yt8m.presets import DEFAULT, DIGITS, PRESETS, PUBLISHED
 

@@ -3,7 +3,7 @@
 import collections
 
 import tensorflow.compat.v1 as tf
-from common.errors import UserError
+from loupe_examples.errors import UserError
 
 from yt8m import model
 

@@ -12,8 +12,8 @@ import os
 import sqlite3
 
 import numpy as np
-from common import files
-from common.errors import UserError
+from loupe_examples import files
+from loupe_examples.errors import UserError
 
 HEADER = ["VideoId", "LabelConfidencePairs"]
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 
 import tensorflow.compat.v1 as tf
-from common.errors import Interrupted, UserError
+from loupe_examples.errors import Interrupted, UserError
 
 from yt8m import checkpoints, lock, monitor, records, step
 from yt8m.interrupts import Interrupts

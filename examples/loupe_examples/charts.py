@@ -1,6 +1,6 @@
 """Bar charts in two colours, with a title and a caption; and figures as PNG files."""
 
-from common import files
+from loupe_examples import files
 
 COLORS = ["#9ecae1", "#08519c"]
 

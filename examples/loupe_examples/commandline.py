@@ -8,8 +8,8 @@ import os
 import sys
 import traceback
 
-from common import progress
-from common.errors import Interrupted, problem_of, say
+from loupe_examples import progress
+from loupe_examples.errors import Interrupted, problem_of, say
 
 
 _ends_at_once = False
