@@ -8,13 +8,13 @@ from benchmark import matmul_baseline, measures, report, steps
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from support.configurations import METHODS, each_method
+from support.configurations import METHODS_OF_2017, each_method_of_2017
 from support.plain_forms import PLAIN_FORMS
 
 each_mode = pytest.mark.parametrize("mode", steps.MODES)
 # The graph of one takes seconds. NetFV has all that NetVLAD and NetRVLAD have.
 each_model = pytest.mark.parametrize(
-    "method", [pytest.param(method, marks=[pytest.mark.long] if "VLAD" in method else []) for method in METHODS]
+    "method", [pytest.param(method, marks=[pytest.mark.long] if "VLAD" in method else []) for method in METHODS_OF_2017]
 )
 
 
@@ -190,7 +190,7 @@ def test_bfloat16(tmp_path):
     assert row["largest error"] < 0.1
 
 
-@each_method
+@each_method_of_2017
 @each_mode
 def test_the_step_computes_all_gradients(method, mode):
     task = steps.Task(method, "small", mode)
@@ -208,16 +208,16 @@ def test_the_step_computes_all_gradients(method, mode):
 
 def test_products_that_cannot_be_avoided():
     def counts(training, input_gradient):
-        return [len(matmul_baseline._layer_products(method, training, input_gradient)) for method in METHODS]
+        return [len(matmul_baseline._layer_products(method, training, input_gradient)) for method in METHODS_OF_2017]
 
-    assert METHODS == ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
+    assert METHODS_OF_2017 == ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
     assert counts(False, False) == [4, 4, 3, 5]
     # Each product has two gradients, but those to the input: the assignment's and the aggregations'.
     assert counts(True, False) == [12 - 2, 12 - 2, 9 - 1, 15 - 3]
     assert counts(True, True) == [12, 12, 9, 15]
 
 
-@each_method
+@each_method_of_2017
 def test_every_candidate_is_the_product(method, session):
     operands = matmul_baseline._layer_operands(method, 2, 3, 4, 5, 6, session)
     for product in matmul_baseline._layer_products(method, training=True, input_gradient=True):
@@ -244,7 +244,7 @@ def test_no_product_is_folded_or_pruned():
         assert measures._count_ops(session, products.values(), PRODUCTS) == len(products) == 15
 
 
-@each_method
+@each_method_of_2017
 @each_mode
 @pytest.mark.parametrize("name", list(steps.GRAPHS))
 def test_no_layer_does_without_them(name, method, mode):
@@ -291,7 +291,7 @@ def test_models_have_the_same_variables_and_losses(method):
     assert len(set(losses["loupe"])) == 3
 
 
-@each_method
+@each_method_of_2017
 @each_mode
 def test_the_graph_is_not_larger_than_the_reference(method, mode):
     """The number of ops is what the time to build a graph goes by."""

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
-from support.configurations import BATCH, FEATURES, METHODS, OUTPUTS, SAMPLES, Configuration, each_method
+from support.configurations import BATCH, CLUSTERS, FEATURES, METHODS, OUTPUTS, SAMPLES, Configuration, each_method
 from tensorflow.python.eager import context
 
 LAYER = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
 SIZES = ["feature_size", "max_samples", "cluster_size", "output_dim"]
 
-each_class = pytest.mark.parametrize("method", ("PoolingBaseModel",) + METHODS)
+each_class = pytest.mark.parametrize("cls", [loupe.PoolingBaseModel] + [method.layer for method in METHODS.values()])
 
 
 def raises(error, argument, expected, came):
@@ -84,13 +84,13 @@ def test_flags_of_unfit_tensors():
 
 
 @each_class
-def test_unknown_and_missing_arguments(method):
+def test_unknown_and_missing_arguments(cls):
     with pytest.raises(TypeError, match="batch_norm"):
-        getattr(loupe, method)(12, 7, 5, 6, batch_norm=True)
+        cls(12, 7, 5, 6, batch_norm=True)
     with pytest.raises(TypeError, match="output_dim"):
-        getattr(loupe, method)(12, 7, 5)
+        cls(12, 7, 5)
     with pytest.raises(TypeError):
-        getattr(loupe, method)(12, 7, 5, 6, True, True, True, True)
+        cls(12, 7, 5, 6, True, True, True, True)
 
 
 # forward.
@@ -177,8 +177,8 @@ def test_two_layers_in_one_scope(method):
 
 
 @each_class
-def test_gating_of_unfit_layers(method):
-    layer = LAYER._replace(method=method).layer()
+def test_gating_of_unfit_layers(cls):
+    layer = cls(FEATURES, SAMPLES, CLUSTERS, OUTPUTS)
     for shape in ([], [OUTPUTS], [None, None], [BATCH, None], [BATCH, 1, OUTPUTS]):
         x = placeholder(*shape)
         with raises(ValueError, "input_layer", "[B, M] with a known M", x.shape):

@@ -14,16 +14,15 @@ from support.configurations import (
     CLUSTERS,
     CONFIGURATIONS,
     FEATURES,
+    METHODS,
     OUTPUTS,
     SAMPLES,
     Configuration,
-    each_method,
 )
+from support.exports import assert_same_in_onnx, assert_same_in_tflite
 from support.plain_forms import PLAIN_FORMS, in_place_of
 from support.pooling_graph import LENGTHS, each_configuration_and_lengths, products_of_samples
 from tensorflow.python.eager import context
-from test_export import test_onnx as check_onnx
-from test_export import test_tflite as check_tflite
 
 SUMS = [BATCH, FEATURES, CLUSTERS]
 
@@ -172,9 +171,8 @@ def test_which_sums_are_transposed(is_training, method, count):
 
 
 @fast_at_every_size
-@each_method
-def test_exports(method, session, rng, monkeypatch):
-    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=False)
-    check_tflite(configuration, False, session, rng, monkeypatch)
+def test_exports(session, rng, monkeypatch):
+    configurations = [Configuration(method, add_batch_norm=True, gating=True, is_training=False) for method in METHODS]
+    assert_same_in_tflite(configurations, False, session, rng, monkeypatch)
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
-        check_onnx(configuration, False, session, rng)
+        assert_same_in_onnx(configurations, False, session, rng)

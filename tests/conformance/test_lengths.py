@@ -15,6 +15,7 @@ from support.configurations import (
     each_inference_configuration,
     each_method,
 )
+from support.numpy_pooling import pool
 from support.pooling_graph import LENGTHS, build, each_configuration_and_lengths, random_lists
 
 EMPTY = [0] * BATCH
@@ -87,19 +88,16 @@ def test_shorter_lists_of_one_length_are_as_without_padding(configuration, sessi
 
 @each_method
 def test_batch_statistics_are_those_of_the_real_samples(method, session, rng):
-    """The moving averages against an independent statement, in NumPy."""
-    graph = build(Configuration(method, add_batch_norm=True, gating=False, is_training=True), has_lengths=True)
-    weights = randomize(session, rng)["cluster_weights"]
-    lists = random_lists(rng)
-    real = np.concatenate([samples[:length] for samples, length in zip(lists, LENGTHS)]).astype(np.float64)
-    activation = real.dot(weights)
+    """The moving averages against the statement of the formulas."""
+    configuration = Configuration(method, add_batch_norm=True, gating=False, is_training=True)
+    graph = build(configuration, has_lengths=True)
+    values, lists = randomize(session, rng), random_lists(rng)
+    moved = pool(configuration, lists, values, num_samples=LENGTHS)[1]
     before, after = update(session, graph.feed(lists))
-    for name, statistic in [("mean", activation.mean(axis=0)), ("variance", activation.var(axis=0, ddof=1))]:
-        name = "cluster_bn/moving_" + name
-        expected = 0.999 * before[name] + 0.001 * statistic
-        assert relative_error(after[name], expected) <= 4e-7
+    for name in ("cluster_bn/moving_mean", "cluster_bn/moving_variance"):
+        assert relative_error(after[name], moved[name]) <= 4e-7
         # What moved the average is a thousandth of it, so the difference says more.
-        assert relative_error(after[name] - before[name], expected - before[name]) <= 1e-3
+        assert relative_error(after[name] - before[name], moved[name] - before[name]) <= 1e-3
 
 
 @each_configuration

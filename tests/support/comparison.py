@@ -45,3 +45,23 @@ def relative_error(came, expected):
     came, expected = np.asarray(came, np.float64), np.asarray(expected, np.float64)
     assert came.shape == expected.shape
     return np.abs(came - expected).max() / np.abs(expected).max()
+
+
+def assert_equals_statement(statement, inputs, came, rng):
+    """Asserts that an output is the statement's, within what the rounding of float32 changes in it.
+
+    Args:
+      statement: a function of `inputs` that returns the output in float64, and the moving averages.
+      inputs: the samples and the values of the variables, a dict by name.
+      came: the output to compare.
+      rng: for `blurred`.
+    """
+    expected = statement(inputs)[0]
+    blur = np.abs(statement(blurred(inputs, rng))[0] - expected).max()
+    assert came.shape == expected.shape
+    assert np.abs(came - expected).max() <= 2e-6 * np.abs(expected).max() + 3 * blur
+
+
+def blurred(inputs, rng):
+    """The inputs with random relative errors of 1e-6, as float32 makes: no float32 result can be closer than this."""
+    return {name: value * (1 + 1e-6 * rng.standard_normal(value.shape)) for name, value in inputs.items()}

@@ -65,13 +65,13 @@ def random_lists(rng, batch=BATCH):
     return rng.standard_normal((batch, SAMPLES, FEATURES)).astype("float32")
 
 
-def build_all(configurations, has_lengths=False):
+def build_all(configurations, has_lengths=False, batch=None):
     """All of these configurations on the same input, each in a scope of its name: one graph for what starts slowly.
 
     Returns a dict of `PoolingGraph` by name.
     """
-    x = tf.placeholder(tf.float32, [None, SAMPLES, FEATURES], name="x")
-    num_samples = tf.placeholder(tf.int32, [None], name="num_samples") if has_lengths else None
+    x = tf.placeholder(tf.float32, [batch, SAMPLES, FEATURES], name="x")
+    num_samples = tf.placeholder(tf.int32, [batch], name="num_samples") if has_lengths else None
     graphs = collections.OrderedDict()
     for configuration in configurations:
         with tf.variable_scope(str(configuration)):
