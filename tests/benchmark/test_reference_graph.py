@@ -3,7 +3,18 @@
 from benchmark import reference_graph
 import tensorflow.compat.v1 as tf
 from support.comparison import assign, random_values, relative_error
-from support.configurations import BATCH, CLUSTERS, FEATURES, OUTPUTS, SAMPLES, each_in_quarter_of_2017
+from support.configurations import (
+    BATCH,
+    CLUSTERS,
+    FEATURES,
+    OF_2017,
+    OUTPUTS,
+    QUARTER,
+    SAMPLES,
+    parametrize,
+)
+
+each_configuration = parametrize(OF_2017, QUARTER)
 
 
 def _loupe(configuration, x):
@@ -25,7 +36,7 @@ def _variables(build, configuration):
         ]
 
 
-@each_in_quarter_of_2017
+@each_configuration
 def test_same_variables(configuration):
     assert _variables(_reference, configuration) == _variables(_loupe, configuration)
 
@@ -44,7 +55,7 @@ def _run(build, configuration, x, cotangent, values):
         return came + [session.run({v.op.name: v for v in tf.global_variables()})]
 
 
-@each_in_quarter_of_2017
+@each_configuration
 def test_same_numbers(configuration, rng):
     with tf.Graph().as_default():
         _loupe(configuration, tf.placeholder(tf.float32, [None, FEATURES]))

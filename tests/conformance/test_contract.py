@@ -1,4 +1,4 @@
-"""The graph of each configuration consists of what the 2017 toolbox's did: checkpoints and programs rely on it."""
+"""Variables, collections and summaries are those of the 2017 toolbox: checkpoints and programs rely on them."""
 
 from support import golden
 import tensorflow.compat.v1 as tf

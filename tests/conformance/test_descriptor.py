@@ -1,10 +1,10 @@
-"""The bare descriptor: output_dim=None leaves out the projection."""
+"""The bare descriptor: with output_dim=None there is no projection."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from support.comparison import randomize, relative_error
-from support.configurations import BATCH, CONFIGURATIONS, each_configuration
-from support.pooling_graph import build, each_configuration_and_lengths, random_lists
+from support.configurations import BATCH, CONFIGURATIONS, a_configuration_of_each_method, each_configuration
+from support.pooling_graph import LENGTHS, build, each_configuration_and_lengths, random_lists
 
 
 def names():
@@ -13,7 +13,7 @@ def names():
 
 @each_configuration
 def test_shape_and_variables(configuration):
-    """What is left out is hidden1_weights and nothing else; gates are as many as the descriptor has entries."""
+    """Only hidden1_weights is missing; there are as many gates as the descriptor has entries."""
     size = configuration.descriptor_size
     with tf.Graph().as_default():
         build(configuration)
@@ -48,13 +48,13 @@ def test_what_is_projected_and_gated_is_the_descriptor(configuration, has_length
     assert relative_error(y, expected) <= 1e-6
     assert relative_error(projected, by_hand) <= 1e-6
     is_empty = (descriptor == 0).all(axis=1)
-    assert is_empty.sum() == has_lengths
+    assert is_empty.tolist() == [has_lengths and length == 0 for length in LENGTHS]
     if configuration.row.norm is not None:
         norms = np.linalg.norm(descriptor[~is_empty], axis=1)
         np.testing.assert_allclose(norms, configuration.row.norm, rtol=1e-6)
 
 
-@each_configuration
+@a_configuration_of_each_method
 def test_training(configuration, session, rng):
     """Every variable has a gradient, and moves."""
     graph = build(configuration, output_dim=None)

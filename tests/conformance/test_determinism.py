@@ -6,16 +6,15 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS, Configuration, each_method
 from support.pooling_graph import build, each_configuration_and_lengths, random_lists
+from tensorflow.python.framework import config
 
 
 @contextlib.contextmanager
 def op_determinism():
-    """With enable_op_determinism, where TensorFlow has it, which refuses ops that are not deterministic."""
+    """Makes TensorFlow refuse ops that are not deterministic, where it has enable_op_determinism."""
     if not hasattr(tf.config.experimental, "enable_op_determinism"):
         yield
         return
-    from tensorflow.python.framework import config
-
     tf.config.experimental.enable_op_determinism()
     try:
         yield

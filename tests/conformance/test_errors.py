@@ -1,4 +1,4 @@
-"""Mistakes end at once, in an error that names the argument, what was expected and what it got."""
+"""Mistakes raise an error at once, which names the argument, what was expected and what was given."""
 
 import re
 
@@ -17,7 +17,7 @@ each_class = pytest.mark.parametrize("cls", [loupe.PoolingBaseModel] + [method.l
 
 
 def raises(error, argument, expected, came):
-    """The error, its message being ``argument: expected ..., got ...``."""
+    """Expects the error, with the message ``argument: expected ..., got ...``."""
     pattern = "{}: expected .*{}.*, got .*{}".format(*map(re.escape, (argument, expected, str(came))))
     return pytest.raises(error, match=f"^(?s:{pattern})")
 
@@ -153,7 +153,7 @@ def test_eager_mode(method):
 
 @each_method
 def test_plain_functions(method):
-    """A tf.function would train nothing, and TensorFlow's own error speaks of Tensor.op."""
+    """In a tf.function, TensorFlow's own error is about Tensor.op, which does not help."""
     layer = LAYER._replace(method=method).layer()
     with context.eager_mode():
         for call in (layer.forward, lambda x: layer.context_gating(x[:, 0])):
@@ -191,7 +191,7 @@ def test_gating_of_unfit_layers(cls):
     assert tf.global_variables() == []
 
 
-# What cannot become a tensor.
+# Inputs that cannot become a tensor.
 
 
 @pytest.mark.parametrize("value", [None, [[1.0], [1.0, 2.0]], "rows"], ids=repr)

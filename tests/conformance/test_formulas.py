@@ -34,7 +34,7 @@ def test_statement_of_the_formulas(configuration):
 
 @batch_norm_or_biases
 @each_method
-@settings(derandomize=True, database=None, deadline=None, max_examples=6, phases=[Phase.explicit, Phase.generate])
+@settings(derandomize=True, database=None, deadline=None, max_examples=3, phases=[Phase.explicit, Phase.generate])
 @given(sizes=sizes, outputs=outputs, gating=st.booleans(), is_training=st.booleans(), seed=st.integers(0, 2**32 - 1))
 @example(sizes=(3, 1, 4, 3), outputs=2, gating=True, is_training=True, seed=1)
 @example(sizes=(3, 5, 1, 3), outputs=2, gating=True, is_training=True, seed=2)
@@ -64,7 +64,7 @@ def test_formulas(method, add_batch_norm, sizes, outputs, gating, is_training, s
             inputs = dict(values, x=given_lists)
             assert_equals_statement(statement, inputs, came[0], rng)
             assert all(np.isfinite(gradient).all() for gradient in came[1].values())
-            # At zeros, the norms have no derivative to compare with; at 1e3, a near one-hot softmax rounds it away.
+            # The norms have no derivative at zeros; at 1e3, the softmax is nearly one-hot, and rounding hides the slope.
             if given_lists.any(axis=(1, 2)).all() and np.abs(given_lists).max() < 10:
                 assert_gradients(lambda i: (statement(i)[0] * cotangent).sum(), inputs, came[1], rng)
         session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), {x: lists})
@@ -83,7 +83,7 @@ def assert_moving_averages(statement, inputs, session, rng):
 
 @each_method
 def test_gradients_are_finite_where_sums_of_squares_overflow(method, session, rng):
-    """As in NetFV where a covariance is near 0: the normalisation then makes nothing of the whole, but not NaN."""
+    """As in NetFV where a covariance is near 0: the normalisation then gives zeros, but not NaN."""
     x = tf.constant(1e3 * rng.standard_normal([2, 5, 8]).astype(np.float32))
     sizes = {"feature_size": 8, "max_samples": 5, "cluster_size": 3, "output_dim": 4}
     y = Configuration(method, add_batch_norm=False, gating=False, is_training=True).layer(**sizes).forward(x)

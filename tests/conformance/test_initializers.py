@@ -1,4 +1,4 @@
-"""Every variable starts as in the 2017 toolbox: a normal initialiser of its own mean and deviation, or slim's."""
+"""Every variable starts as in the 2017 toolbox, or as the table of methods says."""
 
 import numpy as np
 import pytest

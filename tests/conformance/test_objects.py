@@ -19,7 +19,6 @@ from support.configurations import (
     OUTPUTS,
     SAMPLES,
     TRAINING,
-    Configuration,
     batch_norm_or_biases,
     each_method,
 )
@@ -41,7 +40,7 @@ class Child(loupe.NetVLAD):
 
 
 class MeanPooling(loupe.PoolingBaseModel):
-    """A method of one's own, which gates a layer of one's own."""
+    """A method of a user's own, which gates a layer of its own."""
 
     def forward(self, reshaped_input):
         mean = tf.reduce_mean(tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size]), axis=1)
@@ -126,7 +125,7 @@ def test_context_gating_of_a_subclass(method, session, rng, lists):
 
 
 def test_a_method_of_steps(session, rng, lists):
-    """What the base class documents is enough to write a method, with lengths, projection and gates."""
+    """The documented steps are enough to write a method with lengths, projection and gates."""
 
     class Method(loupe.PoolingBaseModel):
         def forward(self, reshaped_input, num_samples=None):
@@ -154,10 +153,9 @@ def test_context_gating_of_the_module(add_batch_norm, session, rng):
     np.testing.assert_array_equal(*session.run(outputs))
 
 
-@batch_norm_or_biases
 @each_method
-def test_subclasses_to_any_depth(method, add_batch_norm, session, rng, lists):
-    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+def test_subclasses_to_any_depth(method, session, rng, lists):
+    configuration = TRAINING._replace(method=method)
 
     class First(METHODS[method].layer):
         def forward(self, reshaped_input):
@@ -173,8 +171,7 @@ def test_subclasses_to_any_depth(method, add_batch_norm, session, rng, lists):
     outputs = []
     for cls in (First, Second, Third):
         with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            layer = cls(*SIZES, add_batch_norm=add_batch_norm, **METHODS[method].own)
-            outputs.append(layer.forward(lists))
+            outputs.append(cls(*SIZES, **METHODS[method].own).forward(lists))
     values = randomize(session, rng)
     once, same, plus_one = session.run(outputs)
     np.testing.assert_allclose(once, 2 * pool(configuration, lists, values)[0], 2e-5, 5e-6)
@@ -201,7 +198,7 @@ def test_gating_of_own_layers(add_batch_norm, session, rng, lists):
 
 
 def test_gating_of_any_width(session, rng):
-    """Users gate layers whose width is not the layer's output_dim, and any number of them under scopes."""
+    """Users gate layers of other widths than output_dim, and any number of them under scopes."""
     layer = TRAINING.layer()
     for width in (1, 3, OUTPUTS + 5):
         with tf.variable_scope(f"gate{width}"):
@@ -223,7 +220,7 @@ def test_deepcopy(cls):
     assert layer.settings == {"notes": [1]} and layer.cluster_size == 5
 
 
-def test_deepcopy_of_what_refers_to_itself():
+def test_deepcopy_of_a_layer_that_refers_to_itself():
     layer = TRAINING.layer()
     layer.itself, layer.other = layer, [layer]
     clone, same = copy.deepcopy([layer, layer])

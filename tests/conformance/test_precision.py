@@ -1,4 +1,4 @@
-"""Layers compute in float32, the type of their variables; inputs of other types are refused, not cast in silence."""
+"""Layers compute in float32, the type of their variables. They refuse inputs of other types instead of casting them."""
 
 import numpy as np
 import pytest
@@ -17,12 +17,12 @@ def layer(method):
 
 @each_method
 def test_inputs_of_other_types_are_refused(method):
-    """Tensors and arrays, and what is gated by itself; nothing is built before."""
+    """Tensors and arrays, for a layer and for context_gating, before any variable is created."""
     for dtype in OTHER_TYPES:
         message = f": expected float32, the type of the layer's variables, got {dtype.name}. Cast it"
         with pytest.raises(TypeError, match="reshaped_input" + message):
             layer(method).forward(tf.placeholder(dtype, SHAPE))
-        if dtype != tf.bfloat16:  # NumPy has no such type of its own.
+        if dtype != tf.bfloat16:  # NumPy does not have it.
             with pytest.raises(TypeError, match="reshaped_input" + message):
                 layer(method).forward(np.zeros(SHAPE, dtype.as_numpy_dtype))
         with pytest.raises(TypeError, match="input_layer" + message):
@@ -30,13 +30,13 @@ def test_inputs_of_other_types_are_refused(method):
     assert not tf.global_variables()
 
 
-def test_texts_are_refused_without_the_advice_to_cast():
+def test_strings_are_refused_without_the_advice_to_cast():
     with pytest.raises(TypeError, match=r"reshaped_input: expected float32, .*, got string\.$"):
         layer("NetVLAD").forward(tf.placeholder(tf.string, SHAPE))
 
 
 @each_other_type
-def test_what_the_message_advises_works(dtype, session):
+def test_the_advised_cast_works(dtype, session):
     x = tf.placeholder_with_default(tf.ones(SHAPE, dtype), [None, SAMPLES, FEATURES])
     y = layer("NetVLAD").forward(tf.cast(x, tf.float32))
     session.run(tf.global_variables_initializer())

@@ -1,4 +1,4 @@
-"""The scopes, collections and arguments that programs of TensorFlow 1 build under act on a layer as they did."""
+"""Variable scopes, collections, devices and arg_scopes of TensorFlow 1 programs act on a layer as they did in 2017."""
 
 import numpy as np
 import pytest
@@ -8,17 +8,14 @@ from support.comparison import names, randomize
 from support.configurations import (
     TRAINING,
     Configuration,
-    batch_norm_or_biases,
-    each_configuration,
+    a_configuration_of_each_method,
     each_method,
 )
 from support.numpy_pooling import pool
 
 
-@batch_norm_or_biases
-@each_method
-def test_variable_scope_prefixes_all_variables(method, add_batch_norm, lists):
-    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+@a_configuration_of_each_method
+def test_variable_scope_prefixes_all_variables(configuration, lists):
     configuration.layer().forward(lists)
     plain = names(tf.global_variables())
     with tf.variable_scope("video"):
@@ -26,19 +23,19 @@ def test_variable_scope_prefixes_all_variables(method, add_batch_norm, lists):
     assert names(tf.global_variables()) == plain + ["video/" + name for name in plain]
 
 
-def test_second_layer_without_reuse_is_an_error(lists):
+def test_a_second_layer_without_reuse_is_refused(lists):
     TRAINING.layer().forward(lists)
     with pytest.raises(ValueError, match="cluster_weights: .* already exists"):
         TRAINING.layer().forward(lists)
 
 
-def test_reuse_without_variables_is_an_error(lists):
+def test_reuse_without_variables_is_refused(lists):
     error = pytest.raises(ValueError, match="video/cluster_weights does not exist")
     with tf.variable_scope("video", reuse=True), error:
         TRAINING.layer().forward(lists)
 
 
-@each_configuration
+@a_configuration_of_each_method
 def test_siamese_branches_share_variables(configuration, session, rng, lists):
     others = rng.standard_normal(lists.shape).astype(np.float32)
     with tf.variable_scope("siamese", reuse=tf.AUTO_REUSE):
@@ -69,10 +66,8 @@ def test_gradients_of_towers_add_up(method, session, rng, lists):
         np.testing.assert_allclose(one + other, expected, 1e-4, 1e-5 * np.abs(expected).max())
 
 
-@batch_norm_or_biases
-@each_method
-def test_device(method, add_batch_norm, lists):
-    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+@a_configuration_of_each_method
+def test_device(configuration, lists):
     with tf.device("/cpu:1"):
         y = configuration.layer().forward(lists)
     for variable in tf.global_variables():
@@ -89,11 +84,8 @@ def test_device_of_variables(lists):
     assert y.device.lower().endswith("cpu:2")
 
 
-@batch_norm_or_biases
-@each_method
-def test_partitioner(method, add_batch_norm, session, rng, lists):
-    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
-
+@a_configuration_of_each_method
+def test_partitioner(configuration, session, rng, lists):
     def halves(shape, **_):
         """Splits the weights of the clusters and of the projection by their first dimension."""
         dimensions = shape.as_list()
@@ -113,7 +105,7 @@ def test_partitioner(method, add_batch_norm, session, rng, lists):
 
 
 def test_regularizer_and_custom_getter(lists):
-    """What get_variable takes from its scope reaches the weights of a layer."""
+    """A scope's regularizer and custom getter reach the weights of a layer."""
     seen = []
 
     def getter(getter, name, *args, **kwargs):
@@ -169,7 +161,7 @@ def test_arg_scope_of_own_collections(lists):
 
 
 def test_arg_scope_epsilon_without_scale(session, rng, lists):
-    """Arguments that a layer gives itself, such as scale=True, win over the scope's; others are the scope's."""
+    """The scope's epsilon is used. Its scale is not, because the layer passes scale=True."""
     with slim.arg_scope([slim.batch_norm], scale=False, epsilon=0.5):
         y = TRAINING.layer().forward(lists)
     assert "cluster_bn/gamma" in names(tf.trainable_variables())
@@ -177,7 +169,7 @@ def test_arg_scope_epsilon_without_scale(session, rng, lists):
     assert np.abs(session.run(y) - expected).max() > 1e-3
 
 
-@each_configuration
+@a_configuration_of_each_method
 def test_getters_are_asked_for_each_variable_once(configuration, lists):
     asked = []
 

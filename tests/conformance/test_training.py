@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 from support.configurations import BATCH, METHODS, OUTPUTS, Configuration
 from support.pooling_graph import build_all, random_lists
 
-# Those that have no rate of their own to learn at, or learn too slowly at most rates.
+# Rates of optimizers that learn too slowly at the default of 0.05.
 RATES = {"AdadeltaOptimizer": 100.0, "ProximalAdagradOptimizer": 0.3, "AdagradOptimizer": 0.3, "FtrlOptimizer": 0.3}
 
 OPTIMIZERS = [
@@ -37,10 +37,10 @@ def losses(rng, **flags):
     return next(iter(graphs.values())).feed(random_lists(rng)), by_name, gradients
 
 
-def check(name, session, feed, by_name, train):
+def assert_trains(name, session, feed, by_name, train):
     """Each loss falls, and each variable moves."""
     variables = tf.trainable_variables()
-    # The first step of dual averaging is from the origin, wherever the variables were.
+    # The first step of dual averaging starts at the origin, wherever the variables are.
     session.run(train, feed)
     before = session.run([by_name, variables], feed)
     for _ in range(10):
@@ -60,18 +60,18 @@ def test_optimizers(session, rng):
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
             train = optimizer(name, step).apply_gradients(gradients, global_step=step)
         session.run(tf.global_variables_initializer())
-        check(name, session, feed, by_name, train)
+        assert_trains(name, session, feed, by_name, train)
         assert session.run(step) == 11
 
 
 def test_sync_replicas_optimizer(graph, rng):
-    """It wraps another optimizer, and comes with a hook of its own."""
+    """It wraps another optimizer, and needs a session with its hook."""
     feed, by_name, gradients = losses(rng, add_batch_norm=False, gating=True)
     wrapper = tf.train.SyncReplicasOptimizer(tf.train.GradientDescentOptimizer(0.05), 1, total_num_replicas=1)
-    # Beside the updates and not after them, because a thread of its own runs parts of it, which has no input.
+    # Not after the updates: a thread of the hook runs parts of the step, and feeds no samples.
     updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
     train = tf.group(wrapper.apply_gradients(gradients, tf.train.create_global_step()), *updates)
     hook = wrapper.make_session_run_hook(is_chief=True)
-    # That thread waits for a next step, which does not come.
+    # The thread waits for a next step that does not come.
     with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1) as session:
-        check("SyncReplicasOptimizer", session, feed, by_name, train)
+        assert_trains("SyncReplicasOptimizer", session, feed, by_name, train)

@@ -6,8 +6,8 @@ import loupe
 import numpy as np
 from support import numpy_pooling
 
-# How a variable starts: its mean, its standard deviation and its kurtosis, which is 3 for a normal initialiser, and 2.37
-# for one that is truncated at two deviations.
+# The mean, the standard deviation and the kurtosis of a variable's initial values. The kurtosis is 3 for a normal
+# initialiser and 2.37 for one that is truncated at two deviations.
 Start = collections.namedtuple("Start", "mean deviation kurtosis")
 Start.__new__.__defaults__ = (3.0,)
 
