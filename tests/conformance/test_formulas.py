@@ -64,7 +64,7 @@ def test_formulas(method, add_batch_norm, sizes, outputs, gating, is_training, s
             inputs = dict(values, x=given_lists)
             assert_equals_statement(statement, inputs, came[0], rng)
             assert all(np.isfinite(gradient).all() for gradient in came[1].values())
-            # The norms have no derivative at zeros; at 1e3, the softmax is nearly one-hot, and rounding hides the slope.
+            # Norms have no derivative at zeros; at 1e3, the softmax is nearly one-hot, and rounding hides the slope.
             if given_lists.any(axis=(1, 2)).all() and np.abs(given_lists).max() < 10:
                 assert_gradients(lambda i: (statement(i)[0] * cotangent).sum(), inputs, came[1], rng)
         session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), {x: lists})

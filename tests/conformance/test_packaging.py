@@ -48,7 +48,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the project, with the built sdist and wheel in dist, and the wheel of an editable install in editable."""
+    """A copy of the project, with its sdist and wheel in dist, and the wheel of an editable install in editable."""
     tree = tmp_path_factory.mktemp("packaging") / "tree"
     tree.mkdir()
     for name in CONTENT:

@@ -1,4 +1,4 @@
-"""After `import loupe`, each form of slim.batch_norm that works on TensorFlow 1.15 works and gives that version's numbers.
+"""After `import loupe`, each form of slim.batch_norm that works on TensorFlow 1.15 gives the numbers of that version.
 
 goldens/slim_batch_norm.npz has them: the inputs of rank R as ``x:R``, the variables by name, and each of the `OUTCOMES`
 as ``OUTCOME:R``, by fused, updates_collections and mode.
@@ -21,8 +21,8 @@ FUSED = (None, True, False)
 UPDATES_COLLECTIONS = ("default", None, ["mine"])
 MODES = ("True", "False", "placeholder fed True", "placeholder fed False")  # The third and the fourth are one form.
 
-# The output y and the gradients of the sum of its cubes; then, after one step, the moving averages; and how many updates
-# the form added to UPDATE_OPS and to the collection "mine".
+# The output y, the gradients of the sum of its cubes, and the moving averages after one step; then how many updates the
+# form added to UPDATE_OPS and to the collection "mine".
 OUTCOMES = ["y", "gradient of x", "gradient of gamma", "gradient of beta", "moving_mean", "moving_variance"]
 OUTCOMES += ["updates", "updates in a list"]
 

@@ -1,4 +1,4 @@
-"""Giving variables their values, and comparing what comes out."""
+"""Assigning values to variables, and comparing results."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -9,12 +9,12 @@ def names(variables):
 
 
 def by_name(variables):
-    """The variables, a dict by name, which a session runs to one of their values."""
+    """The variables as a dict by name."""
     return {variable.op.name: variable for variable in variables}
 
 
 def assign(session, values, variables=None):
-    """Assigns the values, a dict by name, to the variables, by default all there are, which must be the same."""
+    """Assigns the values, a dict by name, to the variables, by default to all. The names have to be the same."""
     variables = by_name(tf.global_variables() if variables is None else variables)
     assert sorted(variables) == sorted(values)
     initializers = {name: variable.initializer for name, variable in variables.items()}
@@ -22,7 +22,7 @@ def assign(session, values, variables=None):
 
 
 def random_values(rng):
-    """Values for all variables of the graph, such that each of them has an effect, a dict by name."""
+    """Random values for all variables of the graph, a dict by name. Each variable then changes the output."""
     values = {}
     for variable in tf.global_variables():
         name, shape = variable.op.name, variable.shape.as_list()
@@ -41,7 +41,7 @@ def randomize(session, rng):
 
 
 def relative_error(came, expected):
-    """The largest difference, relative to the largest entry expected."""
+    """The largest difference, relative to the largest expected entry."""
     came, expected = np.asarray(came, np.float64), np.asarray(expected, np.float64)
     assert came.shape == expected.shape
     return np.abs(came - expected).max() / np.abs(expected).max()
