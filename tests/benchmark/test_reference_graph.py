@@ -1,4 +1,4 @@
-"""The reference of the benchmark computes what loupe computes, so that their times may be compared."""
+"""The reference of the benchmark has the variables and the numbers of loupe, so that their times can be compared."""
 
 from benchmark import reference_graph
 import tensorflow.compat.v1 as tf
