@@ -3,7 +3,6 @@
 import copy
 import inspect
 import pickle
-import typing
 
 import loupe
 import numpy as np
@@ -85,25 +84,6 @@ def test_attributes_of_tensors(cls):
 def test_forward_of_the_base_class():
     with pytest.raises(NotImplementedError, match="forward: .*PoolingBaseModel"):
         loupe.PoolingBaseModel(12, 7, 5, 6).forward(tf.zeros([7, 12]))
-
-
-def public_functions():
-    """The module's functions and the methods of its classes that users call or override, by name."""
-    found = {name: getattr(loupe, name) for name in loupe.__all__ if inspect.isfunction(getattr(loupe, name))}
-    for cls in [loupe.Samples] + CLASSES:
-        for name, value in vars(cls).items():
-            value = value.fget if isinstance(value, property) else value
-            if inspect.isfunction(value) and (not name.startswith("_") or name == "__init__"):
-                found[f"{cls.__name__}.{name}"] = value
-    return found
-
-
-def test_type_hints():
-    functions = public_functions()
-    assert len(functions) >= 16
-    for name, function in functions.items():
-        hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
-        assert sorted(hints) == sorted(set(parameters) - {"self"} | {"return"}), name
 
 
 @each_method
