@@ -89,7 +89,7 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0)
     return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
 
-def assign(session, scope, values):
+def assign(session, scope, values, suffix=None):
     """Assigns the values of `kmeans_start` to a layer's variables.
 
     Args:
@@ -97,6 +97,8 @@ def assign(session, scope, values):
         initialisers before this: after it, they would overwrite the values. Nothing is added to its graph.
       scope: the variable scope that the layer was built in, or its name; "" for none, and for TensorFlow 2.
       values: what `kmeans_start` returned. cluster_weights2 and covar_weights are ignored where the layer has none.
+      suffix: what the names of the variables end with, such as "_video", where a method such as those of
+        forks/soccernet_multimodal.py has one. By default it is found, unless layers with several share the scope.
 
     Returns:
       The names of the variables that were assigned, sorted.
@@ -107,37 +109,56 @@ def assign(session, scope, values):
     """
     prefix = getattr(scope, "name", scope).rstrip("/")
     prefix += "/" if prefix else ""
-    variables = getattr(session, "variables_by_name", None)
-    if variables is None:
+    is_session = not hasattr(session, "variables_by_name")
+    if is_session:
         variables = {variable.op.name: variable for variable in session.graph.get_collection("variables")}
+    else:
+        variables = session.variables_by_name
+    if suffix is None:
+        suffix = _suffix(prefix, variables)
     assigned = {}
     for name, value in values.items():
-        parts = _parts(prefix + name, variables)
+        first, slash, rest = name.partition("/")
+        full_name = prefix + first + suffix + slash + rest
+        parts = _parts(full_name, variables)
         if parts:
-            assigned.update(zip(parts, _pieces(prefix + name, value, [variables[part] for part in parts])))
+            assigned.update(zip(parts, _pieces(full_name, value, [variables[part] for part in parts])))
         elif name not in ("cluster_weights2", "covar_weights"):
-            raise ValueError(_missing(prefix, name, variables))
-    if hasattr(session, "variables_by_name"):
-        for name, piece in assigned.items():
-            variables[name].assign(piece)
-    else:
+            raise ValueError(_missing(full_name, variables))
+    if is_session:
         initializers = [variables[name].initializer for name in assigned]
         session.run(initializers, {op.inputs[1]: piece for op, piece in zip(initializers, assigned.values())})
+    else:
+        for name, piece in assigned.items():
+            variables[name].assign(piece)
     return sorted(assigned)
 
 
 def _parts(name, variables):
-    """The names of the parts of a variable, in order: one, unless a partitioner has split it.
+    """The names of the parts that a partitioner has split a variable into, in order; otherwise its own name alone.
 
-    TensorFlow adds a number to the name where another op of the graph has had it before.
+    TensorFlow appends a number where another op of the graph already had the name.
     """
     found = [other for other in variables if re.fullmatch(re.escape(name) + r"(/part_\d+)?(_\d+)?", other)]
     return [name] if name in found else sorted(found, key=lambda other: [int(n) for n in re.findall(r"_(\d+)", other)])
 
 
+def _suffix(prefix, variables):
+    """What the names of the only layer of the scope end with."""
+    if _parts(prefix + "cluster_weights", variables):
+        return ""
+    found = [re.fullmatch(re.escape(prefix) + r"cluster_weights(_[^/]+)(/part_\d+)?", name) for name in variables]
+    suffixes = sorted({match.group(1) for match in found if match})
+    if len(suffixes) > 1:
+        raise ValueError(
+            f"suffix: expected one of {', '.join(suffixes)}, because layers with all of these share the scope"
+        )
+    return suffixes[0] if suffixes else ""
+
+
 def _pieces(name, value, parts):
-    """The value, split as the variables `parts` split it along one dimension."""
-    shapes = [tuple(part.shape) for part in parts]
+    """The value, split along one dimension as the variables `parts` are."""
+    shapes = [tuple(int(size) for size in part.shape) for part in parts]
     for axis in range(value.ndim):
         pieces = np.split(value, np.cumsum([shape[axis] for shape in shapes])[:-1], axis)
         if [piece.shape for piece in pieces] == shapes:
@@ -148,20 +169,13 @@ def _pieces(name, value, parts):
     )
 
 
-def _missing(prefix, name, variables):
-    """The message of the error that a layer does not have the variable."""
-    if not _parts(prefix + "cluster_weights", variables):
-        found = [re.match(r"(.*/|)cluster_weights(_\d+|/part_\d+)*$", other) for other in sorted(variables)]
-        scopes = sorted({match.group(1).rstrip("/") for match in found if match})
-        return (
-            f"scope: expected the scope of a layer, with the variable {prefix}cluster_weights, got {prefix!r}. "
-            f"These scopes have one: {scopes}"
-        )
-    has = "biases" if name.startswith("cluster_bn/") else "batch norm"
-    got = "batch norm" if has == "biases" else "biases"
+def _missing(name, variables):
+    """The message of the error that there is no variable of this name."""
+    cluster = re.compile(r"(.*/)?cluster_(weights|biases|bn)(_[^/]+)?(/gamma|/part_\d+)?")
+    found = [other for other in sorted(variables) if cluster.fullmatch(other)]
     return (
-        f"values: expected values for a layer with {has}, got values for {got}: the layer has no variable "
-        f"{prefix}{name}. The argument add_batch_norm of kmeans_start has to be that of the layer"
+        f"scope: expected a layer with the variable {name}, got {', '.join(found) or 'none'}. "
+        "The scope, and add_batch_norm of kmeans_start, have to be those of the layer"
     )
 
 

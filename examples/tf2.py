@@ -155,7 +155,7 @@ def padded(x, num_samples, max_samples):
         raise ValueError("num_samples: expected None with a ragged x, which has the lengths, got both")
     if x.ragged_rank != 1 or x.shape.rank != 3:
         raise ValueError(
-            f"x: expected ragged lists [B, None, D] of ragged_rank 1, got shape {x.shape} of ragged_rank {x.ragged_rank}"
+            f"x: expected ragged lists [B, None, D] of ragged_rank 1, got shape {x.shape}, ragged_rank {x.ragged_rank}"
         )
     if max_samples is None:
         # With one sample of padding more, so that lists have a sample even where all of them are empty.
@@ -338,12 +338,14 @@ class PoolingModule(tf.Module):
 class PoolingLayer(keras.layers.Layer):
     """A layer of loupe as a Keras layer.
 
-    ``layer(x, num_samples=None)`` takes lists ``[B, N, D]`` or maps ``[B, H, W, D]`` and returns ``[B, O]``. Where lists
-    are padded, `num_samples`, integers ``[B]`` or ``[B, 1]``, are their lengths. Otherwise a Keras mask, ``[B, N]`` or
-    ``[B, H, W]``, says which samples are real, and a ragged tensor ``[B, None, D]`` has the lengths of its lists. With
-    ``training=True``, which ``fit`` sets, batch norm uses the statistics of the batch and updates its moving averages,
-    unless the layer has ``trainable = False``, as in Keras's own batch norm. XLA cannot train lists of different
-    lengths with batch norm, and Keras 3 turns XLA on where there is a GPU: compile such a model with
+    ``layer(x, num_samples=None)`` takes lists ``[B, N, D]`` or maps ``[B, H, W, D]`` and returns ``[B, O]``. For lists
+    that are padded, pass their lengths as `num_samples`, integers ``[B]`` or ``[B, 1]``. Without `num_samples`, a Keras
+    mask, ``[B, N]`` or ``[B, H, W]``, says which samples are real, and a ragged tensor ``[B, None, D]`` has the lengths
+    of its lists.
+
+    With ``training=True``, which ``fit`` sets, batch norm uses the statistics of the batch and updates its moving
+    averages, unless the layer has ``trainable = False``, as in Keras's own batch norm. XLA cannot train lists of
+    different lengths with batch norm, and Keras 3 turns XLA on where there is a GPU: compile such a model with
     ``jit_compile=False``.
 
     Args:
