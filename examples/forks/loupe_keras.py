@@ -41,7 +41,7 @@ class KerasPooling(PoolingLayer):
         super().__init__(*arguments, gating=False, add_batch_norm=False, **kwargs)
 
     def add_weight(self, name, **kwargs):
-        return super().add_weight(name=NAMES[name], **kwargs)
+        return super().add_weight(name=NAMES.get(name, name), **kwargs)
 
     def get_config(self):
         config = super().get_config()

@@ -202,7 +202,7 @@ def test_a_file_of_keras_2(name, is_model, eager, rng, tmp_path):
         model.load_weights(path)
 
 
-@each_method
+@pytest.mark.parametrize("name", ["NetVLAD", "NetFV"])
 def test_saving(name, eager, rng, tmp_path):
     model = gated(name)
     x = rng.standard_normal([B, N, D]).astype(np.float32)
@@ -210,7 +210,7 @@ def test_saving(name, eager, rng, tmp_path):
     for other in (keras.models.load_model(str(tmp_path / "model.keras")), keras.models.clone_model(model)):
         assert [type(layer) for layer in other.layers] == [type(layer) for layer in model.layers]
         other.set_weights(model.get_weights())
-        assert (other.predict(x, verbose=0) == model.predict(x, verbose=0)).all()
+        assert (other(x).numpy() == model(x).numpy()).all()
     model.save_weights(str(tmp_path / "model.weights.h5"))
     values = model.get_weights()
     model.set_weights([np.zeros_like(value) for value in values])
