@@ -187,27 +187,6 @@ def test_gating_of_any_width(session, rng):
 
 
 @each_class
-def test_deepcopy(cls):
-    size, mode = tf.placeholder(tf.int32, []), tf.placeholder(tf.bool, [])
-    layer = cls(12, size, 5, 6, is_training=mode)
-    layer.settings = {"notes": [1]}
-    clone = copy.deepcopy(layer)
-    assert type(clone) is type(layer) and clone is not layer
-    assert clone.max_samples is size and clone.is_training is mode
-    assert clone.settings == layer.settings
-    clone.settings["notes"].append(2)
-    clone.cluster_size = 9
-    assert layer.settings == {"notes": [1]} and layer.cluster_size == 5
-
-
-def test_deepcopy_of_a_layer_that_refers_to_itself():
-    layer = TRAINING.layer()
-    layer.itself, layer.other = layer, [layer]
-    clone, same = copy.deepcopy([layer, layer])
-    assert clone is same and clone.itself is clone and clone.other[0] is clone
-
-
-@each_class
 def test_pickle(cls):
     layer = cls(12, 7, 5, None, gating=False, add_batch_norm=False, is_training=False)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
