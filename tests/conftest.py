@@ -60,8 +60,6 @@ def session(graph):
 @pytest.fixture
 def fast_at_every_size(monkeypatch):
     """Layers as small as the tests' have the forms that only large ones have otherwise."""
-    monkeypatch.setattr(loupe, "_LONG_LIST", 1)
-    monkeypatch.setattr(loupe, "_LONG_LIST_OF_INFERENCE", 1)
     monkeypatch.setattr(loupe, "_LARGE_PROJECTION", 1)
 
 

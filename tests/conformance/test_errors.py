@@ -168,7 +168,7 @@ def test_two_layers_in_one_scope(method):
     with tf.variable_scope("video/rgb"):
         layer.forward(placeholder(None, FEATURES))
     with tf.variable_scope("video/rgb"), raises(
-        ValueError, "video/rgb/cluster_weights", "a variable scope without this variable", "Build each layer under"
+        ValueError, "video/rgb/cluster_weights", "a variable scope without this variable", "each layer under"
     ):
         layer.forward(placeholder(None, FEATURES))
 

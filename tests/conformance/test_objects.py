@@ -3,7 +3,6 @@
 import copy
 import inspect
 import pickle
-import typing
 
 import loupe
 import numpy as np
@@ -85,25 +84,6 @@ def test_attributes_of_tensors(cls):
 def test_forward_of_the_base_class():
     with pytest.raises(NotImplementedError, match="forward: .*PoolingBaseModel"):
         loupe.PoolingBaseModel(12, 7, 5, 6).forward(tf.zeros([7, 12]))
-
-
-def public_functions():
-    """The module's functions and the methods of its classes that users call or override, by name."""
-    found = {name: getattr(loupe, name) for name in loupe.__all__ if inspect.isfunction(getattr(loupe, name))}
-    for cls in [loupe.Samples] + CLASSES:
-        for name, value in vars(cls).items():
-            value = value.fget if isinstance(value, property) else value
-            if inspect.isfunction(value) and (not name.startswith("_") or name == "__init__"):
-                found[f"{cls.__name__}.{name}"] = value
-    return found
-
-
-def test_type_hints():
-    functions = public_functions()
-    assert len(functions) >= 16
-    for name, function in functions.items():
-        hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
-        assert sorted(hints) == sorted(set(parameters) - {"self"} | {"return"}), name
 
 
 @each_method
@@ -204,27 +184,6 @@ def test_gating_of_any_width(session, rng):
         with tf.variable_scope(f"gate{width}"):
             assert layer.context_gating(tf.ones([BATCH, width])).shape.as_list() == [BATCH, width]
     assert len(tf.global_variables()) == 15
-
-
-@each_class
-def test_deepcopy(cls):
-    size, mode = tf.placeholder(tf.int32, []), tf.placeholder(tf.bool, [])
-    layer = cls(12, size, 5, 6, is_training=mode)
-    layer.settings = {"notes": [1]}
-    clone = copy.deepcopy(layer)
-    assert type(clone) is type(layer) and clone is not layer
-    assert clone.max_samples is size and clone.is_training is mode
-    assert clone.settings == layer.settings
-    clone.settings["notes"].append(2)
-    clone.cluster_size = 9
-    assert layer.settings == {"notes": [1]} and layer.cluster_size == 5
-
-
-def test_deepcopy_of_a_layer_that_refers_to_itself():
-    layer = TRAINING.layer()
-    layer.itself, layer.other = layer, [layer]
-    clone, same = copy.deepcopy([layer, layer])
-    assert clone is same and clone.itself is clone and clone.other[0] is clone
 
 
 @each_class

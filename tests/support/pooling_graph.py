@@ -71,8 +71,3 @@ def build_all(configurations, has_lengths=False, batch=None):
             y = configuration.layer().forward(x, num_samples)
         graphs[str(configuration)] = PoolingGraph(x, num_samples, tf.identity(y, name="y_" + str(configuration)))
     return graphs
-
-
-def products_of_samples(graph):
-    """The products that sum the samples of the lists; where the samples come second, the sums come transposed."""
-    return [op for op in graph.get_operations() if op.type in ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")]
