@@ -1,6 +1,5 @@
 """Layers are plain objects: attributes, subclasses to any depth, copies and pickles."""
 
-import copy
 import inspect
 import pickle
 
@@ -28,22 +27,6 @@ ARGUMENTS = ["feature_size", "max_samples", "cluster_size", "output_dim", "gatin
 CLASSES = [loupe.PoolingBaseModel] + [method.layer for method in METHODS.values()]
 
 each_class = pytest.mark.parametrize("cls", CLASSES)
-
-
-class Child(loupe.NetVLAD):
-    """A subclass that takes arguments of its own."""
-
-    def __init__(self, *args, **kwargs):
-        self.extra = kwargs.pop("extra", [])
-        super().__init__(*args, **kwargs)
-
-
-class MeanPooling(loupe.PoolingBaseModel):
-    """A method of a user's own, which gates a layer of its own."""
-
-    def forward(self, reshaped_input):
-        mean = tf.reduce_mean(tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size]), axis=1)
-        return self.context_gating(mean)
 
 
 def test_public_names():
@@ -159,24 +142,6 @@ def test_subclasses_to_any_depth(method, session, rng, lists):
     np.testing.assert_array_equal(plus_one, 1 + once)
 
 
-@batch_norm_or_biases
-def test_gating_of_own_layers(add_batch_norm, session, rng, lists):
-    y = MeanPooling(FEATURES, SAMPLES, 1, None, add_batch_norm=add_batch_norm).forward(lists)
-    assert y.shape.as_list() == [BATCH, FEATURES]
-    batch_norm = ["bn/beta", "bn/gamma", "bn/moving_mean", "bn/moving_variance"]
-    suffixes = ["weights"] + (batch_norm if add_batch_norm else ["biases"])
-    assert [variable.op.name for variable in tf.global_variables()] == ["gating_" + suffix for suffix in suffixes]
-    values = {name: value.astype(np.float64) for name, value in randomize(session, rng).items()}
-    mean = lists.mean(axis=1, dtype=np.float64)
-    activations = mean @ values["gating_weights"]
-    if add_batch_norm:
-        normalized = (activations - activations.mean(0)) / np.sqrt(activations.var(0) + 0.001)
-        activations = values["gating_bn/gamma"] * normalized + values["gating_bn/beta"]
-    else:
-        activations += values["gating_biases"]
-    np.testing.assert_allclose(session.run(y), mean / (1 + np.exp(-activations)), 2e-5, 2e-6)
-
-
 def test_gating_of_any_width(session, rng):
     """Users gate layers of other widths than output_dim, and any number of them under scopes."""
     layer = TRAINING.layer()
@@ -193,16 +158,3 @@ def test_pickle(cls):
         clone = pickle.loads(pickle.dumps(layer, protocol))
         assert type(clone) is type(layer)
         assert vars(clone) == vars(layer)
-
-
-def test_copies_of_subclasses_build_the_same(session, rng, lists):
-    layer = Child(*SIZES, extra=[1])
-    outputs = []
-    for clone in (layer, copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert clone.extra == [1]
-        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            outputs.append(clone.forward(lists))
-    randomize(session, rng)
-    first, *others = session.run(outputs)
-    for other in others:
-        np.testing.assert_array_equal(other, first)
