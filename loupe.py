@@ -310,9 +310,9 @@ def project(v, weights):
     is_small = not weights.dtype.is_floating or (weights.shape.num_elements() or 0) < _LARGE_PROJECTION
     if is_small or (_IS_TENSORFLOW_1 and tf.get_default_graph().building_function):
         return tf.matmul(v, weights)
-    if tf.executing_eagerly_outside_functions():
-        return _product_with_custom_gradient(v, weights)
-    return _product_with_registered_gradient(v, weights)
+    if _IS_TENSORFLOW_1 or not tf.executing_eagerly_outside_functions():
+        return _product_with_registered_gradient(v, weights)
+    return _product_with_custom_gradient(v, weights)
 
 
 _LARGE_PROJECTION = 2**18
