@@ -1,8 +1,8 @@
-"""Everything that is checked, and on which TensorFlow: python -m nox -f .ci/noxfile.py
+"""Runs the tests on every supported TensorFlow: python -m nox -f .ci/noxfile.py
 
-By default the tests run on every supported TensorFlow, each with a Python of its own. Pythons are looked for on the
-PATH and among pyenv's; the last lines say which were not found. `--list` names the other sessions: the long tests,
-the trainings that lose processes, the commands of the README, lint.
+Each TensorFlow has a Python of its own, from the PATH or from pyenv. The last lines of the output name the Pythons that
+were not found. `--list` shows the other sessions: the long tests, trainings whose processes die, the README's commands,
+and lint.
 """
 
 import glob
@@ -14,7 +14,7 @@ import tempfile
 
 import nox
 
-# TensorFlow by the Python that runs it. Everything else that needs a version has it from here.
+# The TensorFlow that each Python gets, for all sessions.
 VERSIONS = {
     "3.7": "tensorflow==1.15.5",
     "3.9": "tensorflow==2.12.*",
@@ -27,7 +27,7 @@ RUFF = "ruff==0.17.*"
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYENV = os.environ.get("PYENV_ROOT") or os.path.join(os.path.expanduser("~"), ".pyenv")
-# Before the PATH, where pyenv has an executable for every version that runs only for the chosen one.
+# First, because pyenv's own executables on the PATH run the version that the user chose, and no other.
 os.environ["PATH"] = os.pathsep.join(
     glob.glob(os.path.join(PYENV, "versions", "*", "bin")) + [os.environ.get("PATH", os.defpath)]
 )
@@ -38,29 +38,29 @@ nox.options.envdir = os.path.join(ROOT, ".nox")
 nox.options.sessions = ["tests", "interpreters"]
 
 
-# The module venv, because virtualenv no longer makes environments for Python 3.7.
+# venv, because virtualenv no longer supports Python 3.7.
 @nox.session(python=list(VERSIONS), venv_backend="venv")
 def tests(session):
-    """The tests, or those that the arguments after -- say, on each TensorFlow."""
+    """The tests on each TensorFlow. pytest gets the arguments after --."""
     run_pytest(session)
 
 
 @nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
 def long(session):
-    """The tests that are marked long, on the oldest and the newest TensorFlow."""
+    """The tests marked long, on the oldest and the newest TensorFlow."""
     run_pytest(session, "-m", "long")
 
 
 @nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
 def faults(session):
-    """Trainings of which processes die, on the oldest and the newest TensorFlow."""
-    # One after the other: each has up to five processes.
+    """Trainings whose processes die, on the oldest and the newest TensorFlow."""
+    # One at a time, because each has up to five processes.
     run_pytest(session, "-m", "faults", "-n", "0")
 
 
 @nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
 def readme(session):
-    """What the README tells users to run, and places.py, in a fresh copy, on the oldest and the newest TensorFlow."""
+    """The README's commands and places.py, in a fresh copy, on the oldest and the newest TensorFlow."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         commands = re.findall(r"^<!-- \.ci/run: \w+ -->\n```sh\n(.+)\n```$", file.read(), re.MULTILINE)
     if not commands:
@@ -69,7 +69,7 @@ def readme(session):
         copy = os.path.join(directory, "copy")
         copy_project(copy)
         session.chdir(copy)
-        # The command takes the TensorFlow that pip gives it.
+        # The commands install any TensorFlow, so that pip has to be told which.
         constraints = os.path.join(directory, "constraints")
         with open(constraints, "w", encoding="utf-8") as file:
             file.write(VERSIONS[session.python] + "\n")
@@ -80,7 +80,7 @@ def readme(session):
 
 @nox.session(venv_backend="venv")
 def lint(session):
-    """The style, by ruff."""
+    """Checks the style with ruff."""
     session.chdir(ROOT)
     session.install(RUFF)
     session.run("ruff", "check", "--no-cache", ".")
@@ -89,10 +89,12 @@ def lint(session):
 
 @nox.session(python=False)
 def interpreters(session):
-    """Which Pythons there are."""
+    """Names the Pythons that were not found."""
     missing = [version for version in VERSIONS if not shutil.which("python" + version)]
     for version in missing:
-        session.warn(f"Python {version} was not found: what needs it did not run on {VERSIONS[version]}")
+        session.warn(
+            f"Python {version} was not found: its sessions were skipped, and nothing ran on {VERSIONS[version]}"
+        )
     if not missing:
         session.log("every Python was found")
 
@@ -104,7 +106,7 @@ def run_pytest(session, *arguments):
 
 
 def copy_project(target):
-    """The project as it would be cloned, with changes that are not committed."""
+    """Copies the project as a clone would have it, with changes that are not committed."""
     listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
     for name in filter(None, listed.decode("utf-8").split("\0")):
         source, copy = os.path.join(ROOT, name), os.path.join(target, name)

@@ -1,4 +1,4 @@
-"""What every test has: an empty, seeded graph of its own, and a session in it on demand."""
+"""Gives every test an empty, seeded graph of its own, and a session in it on demand."""
 
 import os
 
@@ -11,7 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from support.pooling_graph import random_lists
 
-# The markers of tests that are left out unless asked for.
+# The markers of tests that run only where -m selects them.
 LONG = ["long", "faults"]
 
 
@@ -31,7 +31,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """What ``-n auto`` is: a worker for each core, and four at most, because each holds a TensorFlow of its own."""
+    """With ``-n auto``: a worker for each core, but at most four, because each has a TensorFlow in memory."""
     return min(os.cpu_count() or 1, 4)
 
 
@@ -60,8 +60,6 @@ def session(graph):
 @pytest.fixture
 def fast_at_every_size(monkeypatch):
     """Layers as small as the tests' have the forms that only large ones have otherwise."""
-    monkeypatch.setattr(loupe, "_LONG_LIST", 1)
-    monkeypatch.setattr(loupe, "_LONG_LIST_OF_INFERENCE", 1)
     monkeypatch.setattr(loupe, "_LARGE_PROJECTION", 1)
 
 
@@ -76,7 +74,7 @@ def lists(rng):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Prints the worst errors against the goldens, which the tests record as properties."""
+    """Prints the largest errors against the goldens, which the tests record as properties."""
     worst = {}
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):

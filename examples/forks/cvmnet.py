@@ -29,10 +29,9 @@ class NetVLAD(lp.PoolingBaseModel):
         if not isinstance(do_dim_reduction, bool):
             raise TypeError(f"do_dim_reduction: expected a bool, got {do_dim_reduction!r}")
         samples = self.samples(input, num_samples)
-        rows = tf.nn.l2_normalize(samples.rows, axis=1, epsilon=1e-12)
-        samples = samples._replace(lists=samples.scattered(rows), rows=rows)
+        samples = samples.mapped(tf.nn.l2_normalize(samples.rows, axis=1, epsilon=1e-12))
         a = self.soft_assignment(samples)  # [B, N, K]
         A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
-        residual = lp.add_constants(mean, -self.centers(), self.is_training)
-        descriptor = lp.l2_normalized(residual, A, each_cluster=True)
+        residual = mean - self.centers()  # [B, D, K]
+        descriptor = lp.l2_normalized(residual, times=A, each_cluster=True)
         return self.projection(descriptor) if do_dim_reduction else descriptor

@@ -25,8 +25,8 @@ class NetVLAD(lp.PoolingBaseModel):
         with slim.arg_scope([slim.batch_norm], fused=False):
             a = self.soft_assignment(samples)  # [B, N, K]
         A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
-        residual = lp.add_constants(mean, -self.centers(), self.is_training)
-        descriptor = lp.l2_normalized(residual, A, each_cluster=True)  # [B, D * K]
+        residual = mean - self.centers()  # [B, D, K]
+        descriptor = lp.l2_normalized(residual, times=A, each_cluster=True)  # [B, D * K]
         width = self.feature_size * self.cluster_size // self.groups
         y = self.projection(tf.reshape(descriptor, [-1, width]))  # [B * groups, O]
         y = slim.batch_norm(y, center=True, scale=True, is_training=self.is_training, scope="bn")

@@ -32,7 +32,7 @@ class NetVLAD(lp.PoolingBaseModel):
             raise type(error)(str(error).replace("reshaped_input", "sample_weights")) from error
         with slim.arg_scope([slim.batch_norm], fused=False):
             a = w * self.soft_assignment(samples)  # [B, N, K]
-        # Not by mass_and_means, which wants a positive mass: weights may have either sign.
+        # Not by mass_and_means, which requires a positive mass: weights may have either sign.
         A = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
         v = self.weighted_sums(a, samples) - A * self.centers()  # [B, D, K]
         y = self.projection(lp.l2_normalized(v, each_cluster=True))  # [B, O]

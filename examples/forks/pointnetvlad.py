@@ -21,7 +21,7 @@ class NetVLAD(lp.PoolingBaseModel):
         with slim.arg_scope([slim.batch_norm], fused=False):
             a = self.soft_assignment(samples)  # [B, N, K]
         A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
-        residual = lp.add_constants(mean, -self.centers(), self.is_training)
-        y = self.projection(lp.l2_normalized(residual, A, each_cluster=True))  # [B, O]
+        residual = mean - self.centers()  # [B, D, K]
+        y = self.projection(lp.l2_normalized(residual, times=A, each_cluster=True))  # [B, O]
         y = slim.batch_norm(y, center=True, scale=True, is_training=self.is_training, scope="bn")
         return self.context_gating(y) if self.gating else y

@@ -55,8 +55,8 @@ class NetVLAD(_Suffixed):
     def descriptor(self, samples):
         a = self.soft_assignment(samples)  # [B, N, K]
         A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
-        residual = lp.add_constants(mean, -self.centers(), self.is_training)
-        return lp.l2_normalized(residual, A, each_cluster=True)
+        residual = mean - self.centers()  # [B, D, K]
+        return lp.l2_normalized(residual, times=A, each_cluster=True)
 
 
 class NetRVLAD(_Suffixed):

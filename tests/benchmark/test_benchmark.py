@@ -1,4 +1,4 @@
-"""The benchmark runs and reports what it says; how fast anything is, no test tells."""
+"""The benchmark runs, and reports what it measured. No test says how fast anything is."""
 
 import json
 import re
@@ -8,13 +8,13 @@ from benchmark import matmul_baseline, measures, report, steps
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from support.configurations import METHODS, each_method
+from support.configurations import METHODS_OF_2017, each_method_of_2017
 from support.plain_forms import PLAIN_FORMS
 
 each_mode = pytest.mark.parametrize("mode", steps.MODES)
-# The graph of one takes seconds. NetFV has all that NetVLAD and NetRVLAD have.
+# The graph of one takes seconds. NetFV has all parts of NetVLAD and NetRVLAD.
 each_model = pytest.mark.parametrize(
-    "method", [pytest.param(method, marks=[pytest.mark.long] if "VLAD" in method else []) for method in METHODS]
+    "method", [pytest.param(method, marks=[pytest.mark.long] if "VLAD" in method else []) for method in METHODS_OF_2017]
 )
 
 
@@ -25,16 +25,16 @@ def _report(tmp_path, *arguments):
 
 
 def _table_after(heading, output):
-    """The cells of the Markdown table after the heading, line by line, without the rule."""
+    """The cells of the Markdown table after the heading, line by line, without the line under the header."""
     lines = output.split("\n" + heading + "\n\n")[1].split("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| -")]
 
 
 def _instead_of_processes(monkeypatch, row_of):
-    """Processes take seconds. In their place, row_of(command, environment) is the one row of the report."""
+    """Replaces processes, which take seconds: row_of(command, environment) is the one row of the report."""
 
     def run(command, env, check, **options):
-        assert check  # or subprocess would not raise
+        assert check  # Otherwise a process that fails would go unnoticed.
         row = row_of(command, env)
         with open(_value_of("--json", command), "w") as file:
             json.dump({"rows": [row]}, file)
@@ -86,12 +86,12 @@ def test_other_measures(tmp_path, capsys):
 
 @pytest.mark.parametrize("graph", sorted(steps.GRAPHS))
 def test_memory_of_a_model(graph):
-    """Its variables are not all float32: the count of steps is not."""
+    """It has a variable that is not float32, the count of steps."""
     task = steps.Task("SoftDBoW", "small-model", "training")
-    assert np.isfinite(measures._memory_of_step(graph, task))  # The process may have held more before.
+    assert np.isfinite(measures._memory_of_step(graph, task))  # It may be 0, if the process needed more before.
 
 
-def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
+def test_settings_have_processes_of_their_own(tmp_path, monkeypatch):
     started = []
 
     def row_of(command, environment):
@@ -110,8 +110,8 @@ def test_settings_are_of_processes_of_their_own(tmp_path, monkeypatch):
     assert started == [["--no-memory"]] * 2 + [["--no-memory", "--no-time"]] * 2
 
 
-def test_models_are_in_processes_of_their_own(tmp_path, monkeypatch):
-    """All but a model that is alone, as it is in such a process."""
+def test_models_have_processes_of_their_own(tmp_path, monkeypatch):
+    """Unless there is only one model to measure, as in such a process."""
 
     def row_of(command, environment):
         return {"measure": "time", "method": _value_of("--methods", command)}
@@ -130,9 +130,9 @@ def test_models_are_in_processes_of_their_own(tmp_path, monkeypatch):
         assert not any("setting" in row for row in written["rows"])
 
 
-def test_a_process_that_fails_ends_the_benchmark_and_loses_nothing(tmp_path, monkeypatch):
+def test_a_process_that_fails_ends_the_benchmark_with_the_report_so_far(tmp_path, monkeypatch):
     def row_of(command, environment):
-        if _value_of("--sizes", command) == "small-model":  # as if the system had killed it for memory
+        if _value_of("--sizes", command) == "small-model":  # As if the system had no memory left.
             raise subprocess.CalledProcessError(-9, command)
         return {"measure": "time", "loupe ms": "1"}
 
@@ -156,7 +156,7 @@ def test_training_in_tensorflow_2(tmp_path, request):
     assert row["tape / session"] > 0 and row["fit / session"] > 0
 
 
-def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
+def test_an_interrupted_benchmark_reports_what_it_measured(tmp_path, capsys, monkeypatch):
     def interrupted(task, options):
         raise KeyboardInterrupt
 
@@ -165,7 +165,7 @@ def test_what_was_measured_is_not_lost(tmp_path, capsys, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         _report(tmp_path, "--building", *arguments)
     assert _table_after("building", capsys.readouterr().out)[1][:3] == ["NetVLAD", "small", "inference"]
-    with pytest.raises(KeyboardInterrupt):  # Before anything is measured, the report that is there stays.
+    with pytest.raises(KeyboardInterrupt):  # Before anything is measured: the old report is kept.
         _report(tmp_path, *arguments)
     assert [row["measure"] for row in json.loads((tmp_path / "speed.json").read_text())["rows"]] == ["building"]
 
@@ -185,39 +185,23 @@ def test_bfloat16(tmp_path):
             _report(tmp_path, *arguments)
         return
     (row,) = _report(tmp_path, *arguments)["rows"]
-    # Where the machine has no bfloat16, TensorFlow leaves the graph as it is.
+    # On a machine without bfloat16, TensorFlow does not change the graph.
     assert (row["largest error"] > 1e-4) == (row["rewritten ops"] > 0)
     assert row["largest error"] < 0.1
 
 
-@each_method
-@each_mode
-def test_the_step_computes_all_gradients(method, mode):
-    task = steps.Task(method, "small", mode)
-    with tf.Graph().as_default():
-        results, updates = steps.candidate(task)
-        expected = ["output"]
-        if mode != "inference":
-            expected = [variable.op.name for variable in tf.trainable_variables()]
-        if mode == "training-input":
-            expected.append("samples")
-        assert sorted(results) == sorted(expected)
-        assert None not in results.values()
-        assert len(updates) == (0 if mode == "inference" else 4)
-
-
 def test_products_that_cannot_be_avoided():
     def counts(training, input_gradient):
-        return [len(matmul_baseline._layer_products(method, training, input_gradient)) for method in METHODS]
+        return [len(matmul_baseline._layer_products(method, training, input_gradient)) for method in METHODS_OF_2017]
 
-    assert METHODS == ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
+    assert METHODS_OF_2017 == ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
     assert counts(False, False) == [4, 4, 3, 5]
-    # Each product has two gradients, but those to the input: the assignment's and the aggregations'.
+    # Each product has two gradients, except those to the input, of the assignment and of the aggregations.
     assert counts(True, False) == [12 - 2, 12 - 2, 9 - 1, 15 - 3]
     assert counts(True, True) == [12, 12, 9, 15]
 
 
-@each_method
+@each_method_of_2017
 def test_every_candidate_is_the_product(method, session):
     operands = matmul_baseline._layer_operands(method, 2, 3, 4, 5, 6, session)
     for product in matmul_baseline._layer_products(method, training=True, input_gradient=True):
@@ -244,21 +228,19 @@ def test_no_product_is_folded_or_pruned():
         assert measures._count_ops(session, products.values(), PRODUCTS) == len(products) == 15
 
 
-@each_method
-@each_mode
+@each_method_of_2017
 @pytest.mark.parametrize("name", list(steps.GRAPHS))
-def test_no_layer_does_without_them(name, method, mode):
-    task = steps.Task(method, "small", mode)
-    session, results, _ = steps.session_of(steps.GRAPHS[name], task)
+def test_every_layer_needs_them(name, method):
+    session, results, _ = steps.session_of(steps.GRAPHS[name], steps.Task(method, "small", "training-input"))
     with session:
-        needed = matmul_baseline._layer_products(method, mode != "inference", mode == "training-input")
+        needed = matmul_baseline._layer_products(method, training=True, input_gradient=True)
         assert measures._count_ops(session, results.values(), PRODUCTS) >= len(needed)
 
 
 @each_model
 def test_a_model_needs_more_products_than_the_bound_has(method):
-    """And all of them: those of two poolings, the projection, the gates and the experts, each with two gradients, but
-    for the products to the frames."""
+    """The bound has those of two poolings, the projection, the gates and the experts, each with two gradients, except
+    the gradients to the frames."""
     task = steps.Task(method, "small-model", "training")
     counts = {}
     for name, build in dict(steps.GRAPHS, matmuls=None).items():
@@ -291,13 +273,12 @@ def test_models_have_the_same_variables_and_losses(method):
     assert len(set(losses["loupe"])) == 3
 
 
-@each_method
-@each_mode
-def test_the_graph_is_not_larger_than_the_reference(method, mode):
-    """The number of ops is what the time to build a graph goes by."""
+@each_method_of_2017
+def test_the_graph_is_not_larger_than_the_reference(method):
+    """The time to build a graph grows with the number of its ops."""
     sizes = {}
     for name, build in steps.GRAPHS.items():
         with tf.Graph().as_default() as graph:
-            build(steps.Task(method, "small", mode))
+            build(steps.Task(method, "small", "training"))
             sizes[name] = len(graph.get_operations())
     assert sizes["loupe"] <= 1.2 * sizes["reference"], sizes

@@ -1,9 +1,20 @@
-"""The reference of the benchmark computes what loupe computes, so that their times may be compared."""
+"""The reference of the benchmark has the variables and the numbers of loupe, so that their times can be compared."""
 
 from benchmark import reference_graph
 import tensorflow.compat.v1 as tf
 from support.comparison import assign, random_values, relative_error
-from support.configurations import BATCH, CLUSTERS, FEATURES, OUTPUTS, SAMPLES, each_configuration
+from support.configurations import (
+    BATCH,
+    CLUSTERS,
+    FEATURES,
+    OF_2017,
+    OUTPUTS,
+    QUARTER,
+    SAMPLES,
+    parametrize,
+)
+
+each_configuration = parametrize(OF_2017, QUARTER)
 
 
 def _loupe(configuration, x):

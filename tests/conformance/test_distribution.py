@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import assign, by_name, random_values, relative_error
-from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS, each_configuration
+from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS, a_configuration_of_each_method
 from support.pooling_graph import build_all, random_lists
 
 RATE = 0.1
 
 
-@each_configuration
+@a_configuration_of_each_method
 def test_two_towers(configuration, rng):
     """On two virtual devices, under AUTO_REUSE: one update for each variable, by the mean of the towers' gradients."""
     lists, target = random_lists(rng, 2 * BATCH), rng.uniform(-0.5, 0.5, [2 * BATCH, OUTPUTS]).astype(np.float32)
@@ -61,8 +61,8 @@ def free_ports(count):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The address of a worker with two parameter servers, all on loopback and in this process."""
-    # A port that was free may be taken before a server has it, so try again.
+    """Two parameter servers and a worker, all on loopback and in this process."""
+    # Another program may take a port before a server does, so try again.
     for attempt in range(5):
         worker, first, second = ("127.0.0.1:{}".format(port) for port in free_ports(3))
         spec = tf.train.ClusterSpec({"worker": [worker], "ps": [first, second]})
@@ -76,23 +76,18 @@ def cluster():
     return None
 
 
-FULL = [c for c in CONFIGURATIONS if c.add_batch_norm and c.gating and c.is_training]
-
-
-@pytest.mark.parametrize(
-    "configurations", [FULL, pytest.param(CONFIGURATIONS, marks=pytest.mark.long)], ids=["full", "all"]
-)
-def test_partitioned_over_parameter_servers(configurations, cluster, rng, tmp_path):
-    """Trained there, saved, and restored unpartitioned. All at once, because connecting is slow."""
+@pytest.mark.long
+def test_partitioned_over_parameter_servers(cluster, rng, tmp_path):
+    """Layers train there, are saved, and are restored without partitions. One graph has all: connecting is slow."""
     lists = random_lists(rng)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     device = tf.train.replica_device_setter(2, worker_device="/job:worker/task:0")
     with tf.device(device), tf.variable_scope(tf.get_variable_scope(), partitioner=tf.fixed_size_partitioner(2)):
-        graphs = build_all(configurations)
+        graphs = build_all(CONFIGURATIONS)
     losses = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
     parts = [variable for variable in tf.trainable_variables() if "/part_" in variable.op.name]
     assert {variable.device for variable in parts} == {"/job:ps/task:0", "/job:ps/task:1"}
-    for configuration in configurations:
+    for configuration in CONFIGURATIONS:
         names = {v.op.name for v in parts if v.op.name.startswith(str(configuration) + "/")}
         assert {str(configuration) + "/cluster_weights/part_{}".format(i) for i in range(2)} <= names
         assert {str(configuration) + "/hidden1_weights/part_{}".format(i) for i in range(2)} <= names
@@ -110,7 +105,7 @@ def test_partitioned_over_parameter_servers(configurations, cluster, rng, tmp_pa
         expected = session.run({name: graph.y for name, graph in graphs.items()}, feed)
         path = saver.save(session, str(tmp_path / "model.ckpt"))
     with tf.Graph().as_default(), tf.Session() as session:
-        graphs = build_all(configurations)
+        graphs = build_all(CONFIGURATIONS)
         assert not any("/part_" in variable.op.name for variable in tf.global_variables())
         tf.train.Saver().restore(session, path)
         came = session.run({name: graph.y for name, graph in graphs.items()}, next(iter(graphs.values())).feed(lists))

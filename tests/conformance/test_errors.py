@@ -1,4 +1,4 @@
-"""Mistakes end at once, in an error that names the argument, what was expected and what it got."""
+"""Mistakes raise an error at once, which names the argument, what was expected and what was given."""
 
 import re
 
@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
-from support.configurations import BATCH, FEATURES, METHODS, OUTPUTS, SAMPLES, Configuration, each_method
+from support.configurations import BATCH, CLUSTERS, FEATURES, METHODS, OUTPUTS, SAMPLES, Configuration, each_method
 from tensorflow.python.eager import context
 
 LAYER = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
 SIZES = ["feature_size", "max_samples", "cluster_size", "output_dim"]
 
-each_class = pytest.mark.parametrize("method", ("PoolingBaseModel",) + METHODS)
+each_class = pytest.mark.parametrize("cls", [loupe.PoolingBaseModel] + [method.layer for method in METHODS.values()])
 
 
 def raises(error, argument, expected, came):
-    """The error, its message being ``argument: expected ..., got ...``."""
+    """Expects the error, with the message ``argument: expected ..., got ...``."""
     pattern = "{}: expected .*{}.*, got .*{}".format(*map(re.escape, (argument, expected, str(came))))
     return pytest.raises(error, match=f"^(?s:{pattern})")
 
@@ -84,13 +84,13 @@ def test_flags_of_unfit_tensors():
 
 
 @each_class
-def test_unknown_and_missing_arguments(method):
+def test_unknown_and_missing_arguments(cls):
     with pytest.raises(TypeError, match="batch_norm"):
-        getattr(loupe, method)(12, 7, 5, 6, batch_norm=True)
+        cls(12, 7, 5, 6, batch_norm=True)
     with pytest.raises(TypeError, match="output_dim"):
-        getattr(loupe, method)(12, 7, 5)
+        cls(12, 7, 5)
     with pytest.raises(TypeError):
-        getattr(loupe, method)(12, 7, 5, 6, True, True, True, True)
+        cls(12, 7, 5, 6, True, True, True, True)
 
 
 # forward.
@@ -153,7 +153,7 @@ def test_eager_mode(method):
 
 @each_method
 def test_plain_functions(method):
-    """A tf.function would train nothing, and TensorFlow's own error speaks of Tensor.op."""
+    """In a tf.function, TensorFlow's own error is about Tensor.op, which does not help."""
     layer = LAYER._replace(method=method).layer()
     with context.eager_mode():
         for call in (layer.forward, lambda x: layer.context_gating(x[:, 0])):
@@ -168,7 +168,7 @@ def test_two_layers_in_one_scope(method):
     with tf.variable_scope("video/rgb"):
         layer.forward(placeholder(None, FEATURES))
     with tf.variable_scope("video/rgb"), raises(
-        ValueError, "video/rgb/cluster_weights", "a variable scope without this variable", "Build each layer under"
+        ValueError, "video/rgb/cluster_weights", "a variable scope without this variable", "each layer under"
     ):
         layer.forward(placeholder(None, FEATURES))
 
@@ -177,8 +177,8 @@ def test_two_layers_in_one_scope(method):
 
 
 @each_class
-def test_gating_of_unfit_layers(method):
-    layer = LAYER._replace(method=method).layer()
+def test_gating_of_unfit_layers(cls):
+    layer = cls(FEATURES, SAMPLES, CLUSTERS, OUTPUTS)
     for shape in ([], [OUTPUTS], [None, None], [BATCH, None], [BATCH, 1, OUTPUTS]):
         x = placeholder(*shape)
         with raises(ValueError, "input_layer", "[B, M] with a known M", x.shape):
@@ -191,7 +191,20 @@ def test_gating_of_unfit_layers(method):
     assert tf.global_variables() == []
 
 
-# What cannot become a tensor.
+# Inputs of other types.
+
+
+@each_method
+def test_inputs_of_other_types(method):
+    """They are refused before any variable is created, and not cast."""
+    layer = LAYER._replace(method=method).layer()
+    for dtype in (tf.float16, tf.bfloat16, tf.float64, tf.int32, tf.uint8):
+        message = f": expected float32, got {dtype.name}. Use tf.cast"
+        with pytest.raises(TypeError, match="reshaped_input" + message):
+            layer.forward(tf.placeholder(dtype, [BATCH, SAMPLES, FEATURES]))
+        with pytest.raises(TypeError, match="input_layer" + message):
+            layer.context_gating(tf.placeholder(dtype, [BATCH, 3]))
+    assert not tf.global_variables()
 
 
 @pytest.mark.parametrize("value", [None, [[1.0], [1.0, 2.0]], "rows"], ids=repr)

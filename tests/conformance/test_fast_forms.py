@@ -14,25 +14,21 @@ from support.configurations import (
     CLUSTERS,
     CONFIGURATIONS,
     FEATURES,
+    METHODS,
     OUTPUTS,
     SAMPLES,
     Configuration,
-    each_method,
 )
+from support.exports import assert_same_in_onnx, assert_same_in_tflite
 from support.plain_forms import PLAIN_FORMS, in_place_of
-from support.pooling_graph import LENGTHS, each_configuration_and_lengths, products_of_samples
+from support.pooling_graph import LENGTHS, each_configuration_and_lengths
 from tensorflow.python.eager import context
-from test_export import test_onnx as check_onnx
-from test_export import test_tflite as check_tflite
 
 SUMS = [BATCH, FEATURES, CLUSTERS]
 
 # The shapes of each form's tensors, and its other arguments.
 CALLS = {
-    "mass_and_means": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES], [BATCH, SAMPLES, FEATURES])],
-    "weighted_sums": [([BATCH, SAMPLES, CLUSTERS], [BATCH, SAMPLES, FEATURES])],
-    "add_constants": [(SUMS, [1, FEATURES, CLUSTERS])],
-    "l2_normalized": [(SUMS,), (SUMS, [BATCH, 1, CLUSTERS]), (SUMS, [BATCH, 1, CLUSTERS], True)],
+    "l2_normalized": [(SUMS,), (SUMS, [BATCH, 1, CLUSTERS]), (SUMS, [BATCH, 1, CLUSTERS], True), (SUMS, None, True)],
     "project": [([BATCH, FEATURES], [FEATURES, OUTPUTS])],
 }
 
@@ -57,7 +53,7 @@ def test_form(name, arguments, session, rng):
     cotangents = [tf.constant(np.float32(rng.standard_normal(y.shape.as_list()))) for y in fast]
     results = [ys + tf.gradients(ys, sources, cotangents) for ys in (fast, plain)]
     for got, expected in zip(*session.run(results)):
-        # Where a cluster is normalised, the gradient to its mass is nought but for rounding.
+        # Where a cluster is normalised, the gradient to its mass is zero but for rounding.
         assert np.abs(got - expected).max() <= 5e-6 * max(np.abs(expected).max(), 1e-1)
 
 
@@ -153,28 +149,18 @@ def test_the_product_of_the_gradient_has_no_transposed_operand(session, rng):
     assert [(node.attr["transpose_a"].b, node.attr["transpose_b"].b) for node in products] == [(False, False)]
 
 
-@pytest.mark.parametrize("method, count", [("NetVLAD", 1), ("NetRVLAD", 1), ("SoftDBoW", 0), ("NetFV", 2)])
-@pytest.mark.parametrize("is_training", [True, False, None])
-def test_which_sums_are_transposed(is_training, method, count):
-    """Those of long lists, which are shorter in inference, unless only the run tells that it is inference."""
-    assert loupe._LONG_LIST_OF_INFERENCE < loupe._LONG_LIST
-    shortest = loupe._LONG_LIST_OF_INFERENCE if is_training is False else loupe._LONG_LIST
-    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=True)
-    for size, is_long in [(shortest - 1, False), (shortest, True), (None, False)]:
-        with tf.Graph().as_default() as graph:
-            size = tf.placeholder(tf.int32, []) if size is None else size
-            flag = tf.placeholder(tf.bool, []) if is_training is None else is_training
-            layer = configuration.layer(max_samples=size, is_training=flag)
-            layer.forward(tf.placeholder(tf.float32, [None, FEATURES]))
-            products = products_of_samples(graph)
-            transposed = sum(product.inputs[0].shape[-1] != FEATURES for product in products)
-            assert (len(products), transposed) == (count, count if is_long else 0)
-
-
 @fast_at_every_size
-@each_method
-def test_exports(method, session, rng, monkeypatch):
-    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=False)
-    check_tflite(configuration, False, session, rng, monkeypatch)
+def test_exports(session, rng, monkeypatch):
+    configurations = [Configuration(method, add_batch_norm=True, gating=True, is_training=False) for method in METHODS]
+    assert_same_in_tflite(configurations, False, session, rng, monkeypatch)
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
-        check_onnx(configuration, False, session, rng)
+        assert_same_in_onnx(configurations, False, session, rng)
+
+
+def test_projections_of_other_ranks():
+    weights = tf.zeros([4, 2])
+    for v in (tf.zeros([3, 5, 4]), tf.zeros([4])):
+        with pytest.raises(ValueError, match=r"^v, weights: expected shapes \[B, P\] and \[P, O\], got"):
+            loupe.project(v, weights)
+    with pytest.raises(ValueError, match=r"^v, weights: expected shapes"):
+        loupe.project(tf.zeros([3, 4]), tf.zeros([1, 4, 2]))

@@ -1,23 +1,22 @@
-"""Every call, whatever its arguments, ends in a right answer or in one of the errors that `forward` documents.
+"""Any call, with any arguments, gives a right answer or raises one of the errors that `forward` documents.
 
-60 cases by default; 2,000 by ``pytest -m long``.
+30 cases by default; 2,000 by ``pytest -m long``.
 """
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from support.comparison import randomize
+from support.comparison import assert_equals_statement, randomize
 from support.configurations import METHODS, Configuration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.numpy_pooling import pool
-from test_formulas import check_outputs
 
 SIZES = ("feature_size", "max_samples", "cluster_size", "output_dim")
 FLAGS = ("gating", "add_batch_norm", "is_training")
 ERRORS = (TypeError, ValueError, tf.errors.InvalidArgumentError)
 
-# What can be wrong, each with the argument that the message has to name.
+# Faults, each with the argument that the message has to name.
 FAULTS = dict(
     {name: name for name in SIZES + FLAGS},
     type_of_input="reshaped_input",
@@ -36,7 +35,7 @@ FAULTS = dict(
 
 @st.composite
 def cases(draw):
-    """The arguments of a call, right ones in half of the cases, as a dict; "faults" is the set of what is wrong."""
+    """The arguments of a call, a dict. In half of the cases, "faults" is the set of what is wrong with them."""
     faults = set(draw(st.lists(st.sampled_from(sorted(FAULTS)), max_size=2))) if draw(st.booleans()) else set()
     height, width = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     form = draw(st.sampled_from(["rows", "lists", "maps"]))
@@ -46,7 +45,7 @@ def cases(draw):
     has_lengths = draw(st.booleans()) or any(FAULTS[fault] == "num_samples" for fault in faults)
     return {
         "faults": faults,
-        "method": draw(st.sampled_from(METHODS)),
+        "method": draw(st.sampled_from(sorted(METHODS))),
         "sizes": {
             "feature_size": features,
             "max_samples": samples,
@@ -72,7 +71,7 @@ def cases(draw):
 
 
 def given_as(how, value, known, feed):
-    """The value as it is, as a constant, or as a placeholder which is fed with it and knows those dimensions."""
+    """The value itself, a constant, or a placeholder that knows these dimensions and is fed with it."""
     if how == "value":
         return value
     if how == "constant":
@@ -85,7 +84,7 @@ def given_as(how, value, known, feed):
 
 
 def call(case, session):
-    """What the call of the case comes to, and what the statement of the formulas says to it."""
+    """Makes the call, and returns its output with all that `assert_equals_statement` needs."""
     faults, rng, feed = case["faults"], np.random.RandomState(case["seed"]), {}
     how, lengths = case["how"], case["lengths"]
     sizes = dict(case["sizes"])
@@ -132,7 +131,7 @@ def call(case, session):
 
     configuration = Configuration(case["method"], **case["flags"])
     y = configuration.layer(**arguments).forward(x, num_samples)
-    # Before anything runs: slim's batch norm of a tensor is_training has a cond, which cannot be differentiated later.
+    # First, because the cond of slim's batch norm of a tensor is_training cannot be differentiated after a run.
     gradients = tf.gradients(y, tf.trainable_variables())
     values = randomize(session, rng)
     y, gradients = session.run([y, gradients], feed)
@@ -145,7 +144,7 @@ def call(case, session):
     return y, statement, dict(values, x=np.where(np.isfinite(lists), lists, 0)), rng
 
 
-def check(case):
+def assert_answered_or_refused(case):
     named = {FAULTS[fault] for fault in case["faults"]}
     if "samples_of_input" in case["faults"] and case["lengths"] is not None:
         named.add("num_samples")  # More rows may be more lists, to which the lengths do not fit.
@@ -158,7 +157,7 @@ def check(case):
             assert ", got" in message
         else:
             y, statement, inputs, rng = call(case, session)
-            check_outputs(statement, inputs, y, rng)
+            assert_equals_statement(statement, inputs, y, rng)
 
 
 fuzzing = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
@@ -167,11 +166,11 @@ fuzzing = settings(derandomize=True, database=None, deadline=None, suppress_heal
 @settings(fuzzing, max_examples=30)
 @given(cases())
 def test_any_call(case):
-    check(case)
+    assert_answered_or_refused(case)
 
 
 @pytest.mark.long
 @settings(fuzzing, max_examples=2000)
 @given(cases())
 def test_any_call_at_length(case):
-    check(case)
+    assert_answered_or_refused(case)

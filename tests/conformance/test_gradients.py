@@ -7,7 +7,7 @@ from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS, SAMPLES
 from support.numpy_pooling import pool
 from support.pooling_graph import build, each_configuration_and_lengths, random_lists
 
-# Few clusters, because each entry of each input is moved by itself.
+# Few, because each entry of each input needs two evaluations.
 SIZES = {"cluster_size": 3}
 
 
@@ -16,7 +16,7 @@ class Problem:
 
     def __init__(self, configuration, has_lengths, session, rng):
         self.configuration = configuration
-        # No empty list here: at a descriptor of zero, the norm has no derivative to compare with.
+        # No empty list: the norm has no derivative where the descriptor is zero.
         self.lengths = (SAMPLES, 2, 3, 4) if has_lengths else None
         graph = build(configuration, has_lengths, **SIZES)
         lists = random_lists(rng)
@@ -41,11 +41,11 @@ class Problem:
 def test_derivatives(configuration, has_lengths, session, rng):
     problem = Problem(configuration, has_lengths, session, rng)
     gradients = tf.gradients(problem.loss, list(problem.sources.values()))
-    check_gradients(problem, gradients, session)
-    check_second_derivatives(problem, gradients, session, rng)
+    assert_gradients(problem, gradients, session)
+    assert_second_derivatives(problem, gradients, session, rng)
 
 
-def check_gradients(problem, gradients, session):
+def assert_gradients(problem, gradients, session):
     """Each entry of the gradient of each input, by central differences."""
     came = dict(zip(problem.sources, session.run(gradients, problem.feed)))
     expected, step = {}, 1e-5
@@ -60,13 +60,13 @@ def check_gradients(problem, gradients, session):
             expected[name][place] = (ahead - behind) / (2 * step)
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for name, gradient in expected.items():
-        # What is zero but for rounding, such as a bias before a batch norm, is compared with the other gradients.
+        # A gradient that is zero but for rounding, as of a bias before a batch norm, is compared with the largest.
         scale = max(np.abs(gradient).max(), 1e-2 * largest)
         assert np.abs(came[name] - gradient).max() <= 1.2e-4 * scale, name
 
 
-def check_second_derivatives(problem, gradients, session, rng):
-    """Along random directions of all inputs together: d^2/dt^2 of the sum at input + t * direction."""
+def assert_second_derivatives(problem, gradients, session, rng):
+    """d^2/dt^2 of the sum at input + t * direction, for random directions of all inputs together."""
     sources = list(problem.sources.values())
     placeholders = [tf.placeholder(tf.float32, source.shape) for source in sources]
     slope = tf.add_n([tf.reduce_sum(g * direction) for g, direction in zip(gradients, placeholders)])

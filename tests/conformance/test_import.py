@@ -1,11 +1,9 @@
-"""Importing loupe defines its names and mends tf-slim where TensorFlow broke it, and does nothing else."""
+"""Importing loupe defines its names and repairs tf-slim where TensorFlow broke it, and does nothing else."""
 
-from support import child
-import loupe  # noqa: F401 (what is tested is its import)
-import numpy as np
+from support import child, programs
+import loupe  # noqa: F401 (it repairs tf-slim)
 import pytest
 import tensorflow.compat.v1 as tf
-import tf_slim as slim
 from tensorflow.python.framework import ops
 from tensorflow.python.ops import control_flow_ops
 from tf_slim.layers import layers, utils
@@ -67,7 +65,7 @@ for name, module in modules.items():
 for broken in (ops, control_flow_ops):
     assert broken.__name__ in modules
 
-# A function and an arg_scope from before the import serve on.
+# A function and an arg_scope from before the import still work.
 assert tf_slim.batch_norm is batch_norm
 with tf.Graph().as_default() as graph, tf.Session() as session, tf_slim.arg_scope(arguments):
     batch_norm(tf.ones([2, 3, 4]), scope="bn")
@@ -85,10 +83,10 @@ from tf_slim.layers import utils
 import loupe
 
 with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
-    first, mended = loupe.NetVLAD, (utils.ops, utils.control_flow_ops)
+    first, repaired = loupe.NetVLAD, (utils.ops, utils.control_flow_ops)
     assert importlib.reload(loupe) is loupe
     assert loupe.NetVLAD is not first
-    assert (utils.ops, utils.control_flow_ops) == mended  # mended once
+    assert (utils.ops, utils.control_flow_ops) == repaired  # repaired once
     layer = pickle.loads(pickle.dumps(loupe.NetVLAD(3, 2, 4, 5, is_training=tf.placeholder(tf.bool, []) is None)))
     y = layer.forward(np.ones([4, 3], np.float32))
     session.run(tf.global_variables_initializer())
@@ -101,13 +99,13 @@ def test_import_changes_nothing_else():
 
 
 def test_reload():
-    child.run(RELOAD)
+    programs.run(RELOAD)
 
 
 @pytest.mark.parametrize(
     "module, names", [(ops, {"Tensor", "GraphKeys"}), (control_flow_ops, {"cond"})], ids=["ops", "control_flow_ops"]
 )
-def test_tf_slim_is_mended_only_where_broken(module, names):
+def test_tf_slim_is_repaired_only_where_broken(module, names):
     used = getattr(utils, module.__name__.split(".")[-1])
     if all(hasattr(module, name) for name in names):
         assert used is module
@@ -120,20 +118,3 @@ def test_tf_slim_is_mended_only_where_broken(module, names):
 def test_keys_of_collections_stay_equal():
     assert layers.ops.GraphKeys.UPDATE_OPS == tf.GraphKeys.UPDATE_OPS
     assert vars(tf.GraphKeys).keys() <= set(dir(layers.ops.GraphKeys))
-
-
-@pytest.mark.parametrize("form", ["bool", "constant", "placeholder"])
-@pytest.mark.parametrize("shape", [(6, 3), (2, 4, 4, 3)], ids=["rows", "maps"])
-def test_batch_norm_of_users(shape, form, session, rng):
-    """slim.batch_norm itself works for users, on rows and maps, however they say is_training (more in test_slim.py)."""
-    x = rng.standard_normal(shape).astype(np.float32) + 2
-    mode = tf.placeholder(tf.bool, [])
-    for is_training in (True, False):
-        given = {"bool": is_training, "constant": tf.constant(is_training), "placeholder": mode}[form]
-        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            y = slim.batch_norm(tf.constant(x), is_training=given, scope="bn", updates_collections=None)
-        session.run(tf.global_variables_initializer())
-        axes = tuple(range(len(shape) - 1))
-        mean, variance = (x.mean(axes), x.var(axes)) if is_training else (0, 1)
-        expected = (x - mean) / np.sqrt(variance + 0.001)
-        np.testing.assert_allclose(session.run(y, {mode: is_training}), expected, 1e-5, 1e-5)

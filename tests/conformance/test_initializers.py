@@ -1,4 +1,4 @@
-"""Every variable starts as in the 2017 toolbox: a normal initialiser of its own mean and deviation, or slim's."""
+"""Every variable starts as in the 2017 toolbox, or as the table of methods says."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ D, K, M = 4, 900, 400
 
 MEANS_AND_DEVIATIONS = {
     "cluster_weights": (0, D**-0.5),
-    "covar_weights": (1, D**-0.5),
     "cluster_weights2": (0, D**-0.5),
     "cluster_biases": (0, D**-0.5),
     "hidden1_weights": (0, K**-0.5),
@@ -29,9 +28,10 @@ def test_initial_values(method, add_batch_norm, session):
     layer.forward(tf.zeros([1, D]))
     session.run(tf.global_variables_initializer())
     values = session.run(by_name(tf.global_variables()))
+    starts = dict(MEANS_AND_DEVIATIONS, **configuration.row.starts(D, K))
     for name, value in values.items():
-        if name in MEANS_AND_DEVIATIONS:
-            check_normal(name, value, *MEANS_AND_DEVIATIONS[name])
+        if name in starts:
+            assert_drawn_from(name, value, *starts[name])
         else:
             initial = {"beta": 0, "gamma": 1, "moving_mean": 0, "moving_variance": 1}[name.split("/")[1]]
             assert (value == initial).all(), name
@@ -43,15 +43,18 @@ def test_gated_width_of_own_layers(session):
     layer.context_gating(tf.zeros([1, M]))
     session.run(tf.global_variables_initializer())
     for variable in tf.global_variables():
-        check_normal(variable.op.name, session.run(variable), 0, M**-0.5)
+        assert_drawn_from(variable.op.name, session.run(variable), 0, M**-0.5)
 
 
-def check_normal(name, value, mean, deviation):
-    """Whether the value may be drawn from N(mean, deviation): each statistic within 4.5 of its own deviations."""
+def assert_drawn_from(name, value, mean, deviation, kurtosis=3):
+    """The mean, the deviation and the kurtosis are right, each within 4.5 of its own deviations."""
+    if deviation == 0:
+        assert (value == mean).all(), name
+        return
     z = (value.astype(np.float64).ravel() - mean) / deviation
     assert abs(z.mean()) < 4.5 / np.sqrt(z.size), name
     assert abs(np.square(z).mean() - 1) < 4.5 * np.sqrt(2 / z.size), name
-    # Not uniform, and not cut off: the kurtosis of a truncated normal is 2.4, a uniform's 1.8.
+    # It tells normal from truncated normal, with 2.4, and from uniform, with 1.8.
     if z.size > 3000:
-        assert abs((z**4).mean() - 3) < 4.5 * np.sqrt(96 / z.size), name
+        assert abs((z**4).mean() - kurtosis) < 4.5 * np.sqrt(96 / z.size), name
     assert np.unique(z).size > 0.9 * z.size, name

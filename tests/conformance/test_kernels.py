@@ -8,7 +8,7 @@ from support.configurations import CONFIGURATIONS
 from support.kernels import gpu_kernels, has_gpu_kernel
 from support.pooling_graph import build, each_configuration_and_lengths
 
-# Without a kernel for GPUs in TensorFlow itself: the summary that NetRVLAD makes of its biases, and its tag.
+# TensorFlow has no kernel for GPUs for the summary that NetRVLAD makes of its biases, and for its tag.
 SUMMARY = re.compile("cluster_biases(_1)?(/tag)?$")
 
 
@@ -23,7 +23,7 @@ def test_every_op_has_a_gpu_kernel(configuration, has_lengths, graph):
     pooling = build(configuration, has_lengths)
     tf.gradients(tf.square(pooling.y), [pooling.x] + tf.trainable_variables())
     nodes = graph.as_graph_def().node
-    # What the layer itself puts on the CPU, such as the message of a check, is not asked for on a GPU.
+    # Layers put some ops on the CPU themselves, such as the message of a check.
     asked = [node for node in nodes if not node.device.endswith("CPU:0")]
     missing = {node.name: node.op for node in asked if node.op != "Placeholder" and not has_gpu_kernel(node)}
     assert all(SUMMARY.match(name) for name in missing), missing
@@ -32,7 +32,7 @@ def test_every_op_has_a_gpu_kernel(configuration, has_lengths, graph):
 
 @needs_gpu_kernels
 def test_the_check_sees_types_and_devices(graph):
-    """It must be able to fail: TensorFlow multiplies no strings and has a histogram for the CPU alone."""
+    """TensorFlow has no histogram and no product of int64 for GPUs."""
     tf.summary.histogram("histogram", tf.zeros([3]))
     tf.matmul(tf.zeros([2, 2]), tf.zeros([2, 2]), name="float32")
     tf.matmul(tf.zeros([2, 2], tf.int64), tf.zeros([2, 2], tf.int64), name="int64")

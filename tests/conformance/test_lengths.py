@@ -1,5 +1,4 @@
-"""Lists of different lengths: num_samples says how many leading samples of each list are real, and the rest is as if it
-were not there."""
+"""Lists of different lengths: num_samples says how many leading samples of each list are real; the rest is ignored."""
 
 import numpy as np
 import pytest
@@ -9,15 +8,20 @@ from support.configurations import (
     BATCH,
     CONFIGURATIONS,
     FEATURES,
+    QUARTER,
     SAMPLES,
     Configuration,
+    TRAINING,
+    a_configuration_of_each_method,
     each_configuration,
-    each_inference_configuration,
     each_method,
+    parametrize,
 )
-from support.pooling_graph import LENGTHS, build, each_configuration_and_lengths, random_lists
+from support.numpy_pooling import pool
+from support.pooling_graph import LENGTHS, build, random_lists
 
 EMPTY = [0] * BATCH
+each_inference_configuration = parametrize([c for c in CONFIGURATIONS if not c.is_training], QUARTER)
 
 
 def update(session, feed):
@@ -29,7 +33,7 @@ def update(session, feed):
 
 
 def filled(lists, lengths, padding):
-    """The lists with that content in place of their padding."""
+    """The lists with their padding set to `padding`."""
     is_padding = np.arange(SAMPLES) >= np.reshape(lengths, [-1, 1])
     return np.where(is_padding[:, :, np.newaxis], np.float32(padding), lists)
 
@@ -56,55 +60,23 @@ def test_a_list_is_pooled_at_its_true_length(configuration, session, rng):
     assert all(relative_error(*pair) <= 1e-5 for pair in zip(came_gradients, expected_gradients))
 
 
-@each_configuration
-def test_shorter_lists_of_one_length_are_as_without_padding(configuration, session, rng):
-    """In training too: the batch statistics and their moving averages are those of the real samples."""
-    length = 4
-    lists = random_lists(rng)
-    padded = configuration.layer().forward(tf.constant(lists), [length] * BATCH)
-    padded_updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    tf.get_default_graph().clear_collection(tf.GraphKeys.UPDATE_OPS)
-    values = randomize(session, rng)
-    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
-        short = configuration.layer(max_samples=length).forward(tf.constant(lists[:, :length]))
-    short_updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    trainable = by_name(tf.trainable_variables())
-    results = []
-    for y, updates in [(padded, padded_updates), (short, short_updates)]:
-        assign(session, values)
-        y, gradients = session.run([y, dict(zip(trainable, tf.gradients(tf.square(y), list(trainable.values()))))])
-        session.run(updates)
-        results.append((y, gradients, session.run(by_name(tf.model_variables()))))
-    (y, gradients, averages), (expected_y, expected_gradients, expected_averages) = results
-    assert relative_error(y, expected_y) <= 1e-6
-    for name in trainable:
-        # A gradient that is nought but for rounding is compared with the others.
-        scale = max(np.abs(expected_gradients[name]).max(), 1e-2)
-        assert np.abs(gradients[name] - expected_gradients[name]).max() <= 3e-5 * scale, name
-    for name in averages:
-        assert relative_error(averages[name], expected_averages[name]) <= 4e-7, name
-
-
 @each_method
 def test_batch_statistics_are_those_of_the_real_samples(method, session, rng):
-    """The moving averages against an independent statement, in NumPy."""
-    graph = build(Configuration(method, add_batch_norm=True, gating=False, is_training=True), has_lengths=True)
-    weights = randomize(session, rng)["cluster_weights"]
-    lists = random_lists(rng)
-    real = np.concatenate([samples[:length] for samples, length in zip(lists, LENGTHS)]).astype(np.float64)
-    activation = real.dot(weights)
+    """The moving averages against the statement of the formulas."""
+    configuration = Configuration(method, add_batch_norm=True, gating=False, is_training=True)
+    graph = build(configuration, has_lengths=True)
+    values, lists = randomize(session, rng), random_lists(rng)
+    moved = pool(configuration, lists, values, num_samples=LENGTHS)[1]
     before, after = update(session, graph.feed(lists))
-    for name, statistic in [("mean", activation.mean(axis=0)), ("variance", activation.var(axis=0, ddof=1))]:
-        name = "cluster_bn/moving_" + name
-        expected = 0.999 * before[name] + 0.001 * statistic
-        assert relative_error(after[name], expected) <= 4e-7
-        # What moved the average is a thousandth of it, so the difference says more.
-        assert relative_error(after[name] - before[name], expected - before[name]) <= 1e-3
+    for name in ("cluster_bn/moving_mean", "cluster_bn/moving_variance"):
+        assert relative_error(after[name], moved[name]) <= 4e-7
+        # An average moves by a thousandth of the statistic, so that the difference shows more.
+        assert relative_error(after[name] - before[name], moved[name] - before[name]) <= 1e-3
 
 
 @each_configuration
 def test_padding_does_not_matter(configuration, session, rng):
-    """Whatever it holds, to outputs, gradients and moving averages; and its own gradient is exactly zero."""
+    """Outputs, gradients and moving averages do not depend on it, and its own gradient is exactly zero."""
     graph = build(configuration, has_lengths=True)
     values = randomize(session, rng)
     gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())
@@ -127,21 +99,23 @@ def test_padding_does_not_matter(configuration, session, rng):
 
 
 @each_configuration
-@pytest.mark.parametrize("lengths", [[0, SAMPLES, 0, 2], EMPTY], ids=["some", "all"])
-def test_empty_lists(configuration, lengths, session, rng):
-    """Outputs, gradients and moving averages are finite."""
+def test_empty_lists(configuration, session, rng):
+    """Outputs, gradients and moving averages are finite, if some lists are empty or all, or if there are no lists."""
     graph = build(configuration, has_lengths=True)
     randomize(session, rng)
     gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())
-    feed = graph.feed(random_lists(rng), lengths)
-    assert all(np.isfinite(result).all() for result in session.run([graph.y] + gradients, feed))
-    _, after = update(session, feed)
-    assert all(np.isfinite(value).all() for value in after.values())
+    for lengths in ([0, SAMPLES, 0, 2], EMPTY, []):
+        feed = graph.feed(random_lists(rng, batch=len(lengths)), lengths)
+        results = session.run([graph.y] + gradients, feed)
+        assert len(results[0]) == len(lengths)
+        assert all(np.isfinite(result).all() for result in results)
+        _, after = update(session, feed)
+        assert all(np.isfinite(value).all() for value in after.values())
 
 
 @each_method
 def test_a_batch_without_samples_does_not_spoil_their_averages(method, session, rng):
-    """It may take them as much nearer to zero as a batch of zeros would, a thousandth, and no further."""
+    """The averages move towards zero by at most a thousandth, as a batch of zeros would move them."""
     graph = build(Configuration(method, add_batch_norm=True, gating=True, is_training=True), has_lengths=True)
     randomize(session, rng)
     before, after = update(session, graph.feed(random_lists(rng), EMPTY))
@@ -149,9 +123,9 @@ def test_a_batch_without_samples_does_not_spoil_their_averages(method, session, 
         assert (np.abs(after[name] - before[name]) <= 1.001e-3 * np.abs(before[name])).all()
 
 
-@each_configuration_and_lengths(CONFIGURATIONS)
-def test_a_batch_of_no_lists_leaves_all_averages_finite(configuration, has_lengths, session, rng):
-    graph = build(configuration, has_lengths)
+@a_configuration_of_each_method
+def test_without_lengths_a_batch_of_no_lists_leaves_all_averages_finite(configuration, session, rng):
+    graph = build(configuration)
     randomize(session, rng)
     gradients = tf.gradients(tf.square(graph.y), tf.trainable_variables())
     feed = graph.feed(random_lists(rng, batch=0))
@@ -161,67 +135,56 @@ def test_a_batch_of_no_lists_leaves_all_averages_finite(configuration, has_lengt
     assert all(np.isfinite(value).all() for value in after.values())
 
 
-@each_inference_configuration
-def test_an_empty_list_has_a_descriptor_of_zero(configuration, session, rng):
-    graph = build(configuration, has_lengths=True, output_dim=None)
-    randomize(session, rng)
-    descriptor = session.run(graph.y, graph.feed(random_lists(rng)))
-    np.testing.assert_array_equal((descriptor == 0).all(axis=1), [length == 0 for length in LENGTHS])
-
-
 @each_method
-@pytest.mark.parametrize(
-    "shape, is_static",
-    [
-        pytest.param([BATCH * 6, FEATURES], True, id="static rows"),
-        pytest.param([BATCH * 6, FEATURES], False, id="dynamic rows"),
-        pytest.param([BATCH, 6, FEATURES], True, id="static lists", marks=pytest.mark.long),
-        pytest.param([BATCH, 6, FEATURES], False, id="dynamic lists"),
-        pytest.param([BATCH, 2, 3, FEATURES], True, id="static maps"),
-        pytest.param([BATCH, 2, 3, FEATURES], False, id="dynamic maps", marks=pytest.mark.long),
-    ],
-)
-def test_forms_of_input(method, shape, is_static, session, rng):
-    """Rows, lists and maps; lengths as array and as tensors of several types; max_samples as number and as tensor."""
+def test_rows_lists_and_maps(method, session, rng):
     values, lengths = rng.standard_normal((BATCH, 6, FEATURES)).astype(np.float32), [6, 0, 2, 5]
-    layer = Configuration(method, add_batch_norm=True, gating=True, is_training=False).layer
-    expected = layer(max_samples=6).forward(values, lengths)
+    layer = TRAINING._replace(method=method, is_training=False).layer(max_samples=6)
+    outputs = [layer.forward(values, lengths)]
     randomize(session, rng)
-    x = values.reshape(shape)
-    if not is_static:
-        x = tf.placeholder_with_default(x, [None] * (len(shape) - 1) + [FEATURES])
+    for shape in ([BATCH * 6, FEATURES], [BATCH, 6, FEATURES], [BATCH, 2, 3, FEATURES]):
+        x = values.reshape(shape)
+        dynamic = tf.placeholder_with_default(x, [None] * (len(shape) - 1) + [FEATURES])
+        with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+            outputs += [layer.forward(x, lengths), layer.forward(dynamic, lengths)]
+    expected, *others = session.run(outputs)
+    assert all(relative_error(y, expected) <= 1e-6 for y in others)
+
+
+def test_types_of_lengths(session, rng, lists):
+    """Lengths as array and as tensors of several types and known shapes, and with max_samples as tensor."""
+    configuration = TRAINING._replace(is_training=False)
+    size = tf.placeholder_with_default(SAMPLES, [])
+    outputs = [configuration.layer().forward(lists, LENGTHS)]
+    randomize(session, rng)
+    kinds = [np.array(LENGTHS)] + [tf.constant(LENGTHS, dtype) for dtype in (tf.uint8, tf.int32, tf.int64)]
+    kinds += [tf.placeholder_with_default(np.int64(LENGTHS), shape) for shape in ([BATCH], [None], None)]
     with tf.variable_scope(tf.get_variable_scope(), reuse=True):
-        came = [layer(max_samples=6).forward(x, np.array(lengths))]
-        for dtype in (tf.uint8, tf.int32, tf.int64):
-            came.append(layer(max_samples=6).forward(x, tf.constant(lengths, dtype)))
-        for known_shape in ([BATCH], [None], None):
-            num_samples = tf.placeholder_with_default(np.int64(lengths), known_shape)
-            came.append(layer(max_samples=6).forward(x, num_samples))
-        max_samples = tf.placeholder_with_default(6, [])
-        came.append(layer(max_samples=max_samples).forward(x, num_samples))
-    for result in session.run(came):
-        assert relative_error(result, session.run(expected)) <= 1e-6
+        outputs += [configuration.layer().forward(lists, lengths) for lengths in kinds]
+        outputs += [configuration.layer(max_samples=size).forward(lists, kinds[-1])]
+    expected, *others = session.run(outputs)
+    assert all(relative_error(y, expected) <= 1e-6 for y in others)
 
 
 @each_method
-@pytest.mark.parametrize("length", [-1, SAMPLES + 1, -(2**31)])
-def test_lengths_out_of_range(method, length, session, rng):
-    configuration = Configuration(method, add_batch_norm=True, gating=True, is_training=True)
-    lengths = [1, length, 2, 3]
-    for known in (lengths, np.array(lengths), tf.constant(lengths)):
-        with pytest.raises(ValueError, match="num_samples: expected lengths from 0 to max_samples = 7, got"):
-            configuration.layer().forward(random_lists(rng), known)
-    with tf.variable_scope("in_the_run"):
+def test_lengths_out_of_range(method, session, rng):
+    configuration, lists = TRAINING._replace(method=method), random_lists(rng)
+    with tf.variable_scope("at_run_time"):
         graph = build(configuration, has_lengths=True)
-    session.run(tf.global_variables_initializer())
     # Neither a fetched output nor an update alone gets past the check.
-    for fetch in [graph.y] + tf.get_collection(tf.GraphKeys.UPDATE_OPS):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="num_samples: expected lengths"):
-            session.run(fetch, graph.feed(random_lists(rng), lengths))
+    fetches = [graph.y] + tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    session.run(tf.global_variables_initializer())
+    for length in (-1, SAMPLES + 1, -(2**31)):
+        lengths = [1, length, 2, 3]
+        for known in (lengths, np.array(lengths), tf.constant(lengths)):
+            with pytest.raises(ValueError, match="num_samples: expected lengths from 0 to max_samples = 7, got"):
+                configuration.layer().forward(lists, known)
+        for fetch in fetches:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="num_samples: expected lengths"):
+                session.run(fetch, graph.feed(lists, lengths))
 
 
 def test_the_first_list_too_long_for_32_bits(session, rng):
-    """A length must not be cut to a type that it does not fit."""
+    """A length of 2**32 + 1 must not become 1."""
     layer = Configuration("SoftDBoW", add_batch_norm=False, gating=False, is_training=False).layer()
     num_samples = tf.placeholder(tf.int64, [None])
     y = layer.forward(random_lists(rng), num_samples)
@@ -231,43 +194,38 @@ def test_the_first_list_too_long_for_32_bits(session, rng):
 
 
 @each_method
-@pytest.mark.parametrize("lengths", [[1, 2, 3], [1] * 5, [[1, 2], [3, 4]], []], ids=str)
-def test_lengths_of_a_wrong_shape(method, lengths, session, rng):
-    layer = Configuration(method, add_batch_norm=True, gating=True, is_training=True).layer()
-    lengths = np.array(lengths, np.int32)
-    with pytest.raises(ValueError, match="num_samples: expected shape"):
-        layer.forward(random_lists(rng), lengths)
+def test_lengths_of_a_wrong_shape(method, session, rng):
+    layer, lists = TRAINING._replace(method=method).layer(), random_lists(rng)
     num_samples = tf.placeholder(tf.int32, None)
-    y = layer.forward(random_lists(rng), num_samples)
+    y = layer.forward(lists, num_samples)
     session.run(tf.global_variables_initializer())
-    with pytest.raises(tf.errors.InvalidArgumentError, match="num_samples"):
-        session.run(y, {num_samples: lengths})
+    for lengths in ([1, 2, 3], [1] * 5, [[1, 2], [3, 4]], []):
+        lengths = np.array(lengths, np.int32)
+        with pytest.raises(ValueError, match="num_samples: expected shape"):
+            layer.forward(lists, lengths)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="num_samples"):
+            session.run(y, {num_samples: lengths})
 
 
 def test_one_length_for_all_lists_is_refused(rng):
-    layer = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True).layer()
     with pytest.raises(ValueError, match="num_samples: expected shape"):
-        layer.forward(random_lists(rng), 3)
+        TRAINING.layer().forward(random_lists(rng), 3)
 
 
 @each_method
-@pytest.mark.parametrize("lengths", [[1.0] * BATCH, [True] * BATCH, ["1"] * BATCH], ids=["float", "bool", "str"])
-def test_lengths_of_a_wrong_type(method, lengths, rng):
-    layer = Configuration(method, add_batch_norm=True, gating=True, is_training=True).layer()
-    with pytest.raises(TypeError, match="num_samples: expected integers, got"):
-        layer.forward(random_lists(rng), lengths)
+def test_lengths_of_a_wrong_type(method, rng):
+    layer = TRAINING._replace(method=method).layer()
+    for value in (1.0, True, "1"):
+        with pytest.raises(TypeError, match="num_samples: expected integers, got"):
+            layer.forward(random_lists(rng), [value] * BATCH)
 
 
 @each_configuration
 def test_without_lengths_the_graph_has_nothing_of_them(configuration, graph):
-    """It is that of a call that does not name them, and has no op that only different lengths need."""
+    """It has no op that only lengths need."""
     x = np.zeros([BATCH, SAMPLES, FEATURES], np.float32)
     configuration.layer().forward(x)
     plain = graph.as_graph_def()
-    with tf.Graph().as_default() as named:
-        tf.set_random_seed(1)
-        configuration.layer().forward(x, num_samples=None)
-        assert named.as_graph_def() == plain
     with tf.Graph().as_default() as with_lengths:
         configuration.layer().forward(x, LENGTHS)
     # By type, so as not to depend on names.

@@ -1,9 +1,7 @@
 """Layers are plain objects: attributes, subclasses to any depth, copies and pickles."""
 
-import copy
 import inspect
 import pickle
-import typing
 
 import loupe
 import numpy as np
@@ -15,56 +13,53 @@ from support.configurations import (
     CLUSTERS,
     FEATURES,
     METHODS,
+    METHODS_OF_2017,
     OUTPUTS,
     SAMPLES,
     TRAINING,
-    Configuration,
     batch_norm_or_biases,
     each_method,
 )
 from support.numpy_pooling import pool
 
+SIZES = [FEATURES, SAMPLES, CLUSTERS, OUTPUTS]
 ARGUMENTS = ["feature_size", "max_samples", "cluster_size", "output_dim", "gating", "add_batch_norm", "is_training"]
-each_class = pytest.mark.parametrize("method", ("PoolingBaseModel",) + METHODS)
+CLASSES = [loupe.PoolingBaseModel] + [method.layer for method in METHODS.values()]
 
-
-class Child(loupe.NetVLAD):
-    """A subclass that takes arguments of its own."""
-
-    def __init__(self, *args, **kwargs):
-        self.extra = kwargs.pop("extra", [])
-        super().__init__(*args, **kwargs)
-
-
-class MeanPooling(loupe.PoolingBaseModel):
-    """A method of one's own, which gates a layer of one's own."""
-
-    def forward(self, reshaped_input):
-        mean = tf.reduce_mean(tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size]), axis=1)
-        return self.context_gating(mean)
+each_class = pytest.mark.parametrize("cls", CLASSES)
 
 
 def test_public_names():
-    expected = ("PoolingBaseModel", "Samples", "context_gating", "project") + METHODS
-    assert sorted(loupe.__all__) == sorted(expected)
+    assert set(METHODS_OF_2017) < set(loupe.__all__)
+    assert all(hasattr(loupe, name) for name in loupe.__all__)
     assert isinstance(loupe.__version__, str)
 
 
 @each_class
-def test_attributes(method):
+def test_attributes(cls):
     values = [12, 7, 5, 6, False, False, False]
-    cls = getattr(loupe, method)
     for layer in (cls(*values), cls(**dict(zip(ARGUMENTS, values)))):
         assert [getattr(layer, name) for name in ARGUMENTS] == values
     layer = cls(12, 7, 5, 6)
     assert [getattr(layer, name) for name in ARGUMENTS] == values[:4] + [True, True, True]
-    assert list(inspect.signature(cls).parameters) == ARGUMENTS
+    assert list(inspect.signature(cls).parameters)[: len(ARGUMENTS)] == ARGUMENTS
 
 
 @each_method
-def test_attributes_of_tensors(method):
+def test_arguments_of_a_method_of_its_own(method):
+    """They are keyword-only and have defaults, so that programs can exchange methods."""
+    cls, own = METHODS[method].layer, METHODS[method].own
+    parameters = list(inspect.signature(cls).parameters.values())[len(ARGUMENTS) :]
+    assert [parameter.name for parameter in parameters] == list(own)
+    assert all(p.kind == p.KEYWORD_ONLY and p.default is not p.empty for p in parameters)
+    layer = cls(12, 7, 5, 6, **own)
+    assert {name: getattr(layer, name) for name in own} == own
+
+
+@each_class
+def test_attributes_of_tensors(cls):
     size, mode = tf.placeholder(tf.int32, []), tf.placeholder(tf.bool, [])
-    layer = getattr(loupe, method)(12, size, 5, 6, is_training=mode)
+    layer = cls(12, size, 5, 6, is_training=mode)
     assert layer.max_samples is size
     assert layer.is_training is mode
 
@@ -74,64 +69,18 @@ def test_forward_of_the_base_class():
         loupe.PoolingBaseModel(12, 7, 5, 6).forward(tf.zeros([7, 12]))
 
 
-def public_functions():
-    """The module's functions and the methods of its classes that users call or override, by name."""
-    found = {name: getattr(loupe, name) for name in loupe.__all__ if inspect.isfunction(getattr(loupe, name))}
-    for cls in (loupe.PoolingBaseModel, loupe.Samples) + tuple(getattr(loupe, method) for method in METHODS):
-        for name, value in vars(cls).items():
-            value = value.fget if isinstance(value, property) else value
-            if inspect.isfunction(value) and (not name.startswith("_") or name == "__init__"):
-                found[f"{cls.__name__}.{name}"] = value
-    return found
-
-
-def test_type_hints():
-    functions = public_functions()
-    assert len(functions) >= 16
-    for name, function in functions.items():
-        hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
-        assert sorted(hints) == sorted(set(parameters) - {"self"} | {"return"}), name
-
-
-@batch_norm_or_biases
-@each_method
-def test_names_of_a_subclass_break_no_step(method, add_batch_norm, session, rng, lists):
-    """Programs of 2017 know of no steps: any attribute or method of theirs may have the name of one."""
-    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
-    names = {name for name in dir(loupe.PoolingBaseModel) if not name.startswith("__")}
-    names -= {"forward", "context_gating"}
-    assert {"samples", "soft_assignment", "centers", "projection", "output"} <= names
-    # And the private steps of an earlier version.
-    names |= {"_output", "_norm", "_lists", "_samples", "_centers", "_biases", "_plus", "_cluster_weights", "_is_real"}
-    names |= {"_l2_normalized", "_mass_and_shares", "_scattered", "_soft_assignment", "_weighted_sums"}
-    with_methods = type("WithMethods", (getattr(loupe, method),), {name: lambda self: None for name in names})
-    with_attributes = configuration.layer()
-    for name in names:
-        setattr(with_attributes, name, None)
-    outputs = []
-    for layer in (
-        configuration.layer(),
-        with_attributes,
-        with_methods(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, add_batch_norm=add_batch_norm),
-    ):
-        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            outputs.append(layer.forward(lists))
-    randomize(session, rng)
-    first, *others = session.run(outputs)
-    for other in others:
-        np.testing.assert_array_equal(other, first)
-
-
 @each_method
 def test_context_gating_of_a_subclass(method, session, rng, lists):
-    class Subclass(getattr(loupe, method)):
+    cls = METHODS[method].layer
+
+    class Subclass(cls):
         def context_gating(self, input_layer):
             return 3 * input_layer
 
     outputs = []
-    for cls, gating in ((Subclass, True), (getattr(loupe, method), False)):
+    for layer, gating in ((Subclass, True), (cls, False)):
         with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            outputs.append(cls(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, gating=gating).forward(lists))
+            outputs.append(layer(*SIZES, gating=gating, **METHODS[method].own).forward(lists))
     assert not [variable for variable in tf.global_variables() if "gating" in variable.op.name]
     randomize(session, rng)
     gated, plain = session.run(outputs)
@@ -139,14 +88,14 @@ def test_context_gating_of_a_subclass(method, session, rng, lists):
 
 
 def test_a_method_of_steps(session, rng, lists):
-    """What the base class documents is enough to write a method, with lengths, projection and gates."""
+    """The documented steps are enough to write a method with lengths, projection and gates."""
 
     class Method(loupe.PoolingBaseModel):
         def forward(self, reshaped_input, num_samples=None):
             samples = self.samples(reshaped_input, num_samples)
             return self.output(tf.reduce_sum(samples.lists, axis=1) / tf.maximum(samples.lengths, 1))
 
-    layer = Method(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, gating=False)
+    layer = Method(*SIZES, gating=False)
     lengths = [SAMPLES, 3, 0, 1]
     y = layer.forward(lists, lengths)
     with tf.variable_scope(tf.get_variable_scope(), reuse=True):
@@ -167,12 +116,11 @@ def test_context_gating_of_the_module(add_batch_norm, session, rng):
     np.testing.assert_array_equal(*session.run(outputs))
 
 
-@batch_norm_or_biases
 @each_method
-def test_subclasses_to_any_depth(method, add_batch_norm, session, rng, lists):
-    configuration = Configuration(method, add_batch_norm, gating=True, is_training=True)
+def test_subclasses_to_any_depth(method, session, rng, lists):
+    configuration = TRAINING._replace(method=method)
 
-    class First(getattr(loupe, method)):
+    class First(METHODS[method].layer):
         def forward(self, reshaped_input):
             return 2 * super().forward(reshaped_input)
 
@@ -186,7 +134,7 @@ def test_subclasses_to_any_depth(method, add_batch_norm, session, rng, lists):
     outputs = []
     for cls in (First, Second, Third):
         with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            outputs.append(cls(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, add_batch_norm=add_batch_norm).forward(lists))
+            outputs.append(cls(*SIZES, **METHODS[method].own).forward(lists))
     values = randomize(session, rng)
     once, same, plus_one = session.run(outputs)
     np.testing.assert_allclose(once, 2 * pool(configuration, lists, values)[0], 2e-5, 5e-6)
@@ -194,26 +142,8 @@ def test_subclasses_to_any_depth(method, add_batch_norm, session, rng, lists):
     np.testing.assert_array_equal(plus_one, 1 + once)
 
 
-@batch_norm_or_biases
-def test_gating_of_own_layers(add_batch_norm, session, rng, lists):
-    y = MeanPooling(FEATURES, SAMPLES, 1, None, add_batch_norm=add_batch_norm).forward(lists)
-    assert y.shape.as_list() == [BATCH, FEATURES]
-    batch_norm = ["bn/beta", "bn/gamma", "bn/moving_mean", "bn/moving_variance"]
-    suffixes = ["weights"] + (batch_norm if add_batch_norm else ["biases"])
-    assert [variable.op.name for variable in tf.global_variables()] == ["gating_" + suffix for suffix in suffixes]
-    values = {name: value.astype(np.float64) for name, value in randomize(session, rng).items()}
-    mean = lists.mean(axis=1, dtype=np.float64)
-    activations = mean @ values["gating_weights"]
-    if add_batch_norm:
-        normalized = (activations - activations.mean(0)) / np.sqrt(activations.var(0) + 0.001)
-        activations = values["gating_bn/gamma"] * normalized + values["gating_bn/beta"]
-    else:
-        activations += values["gating_biases"]
-    np.testing.assert_allclose(session.run(y), mean / (1 + np.exp(-activations)), 2e-5, 2e-6)
-
-
 def test_gating_of_any_width(session, rng):
-    """Users gate layers whose width is not the layer's output_dim, and any number of them under scopes."""
+    """Users gate layers of other widths than output_dim, and any number of them under scopes."""
     layer = TRAINING.layer()
     for width in (1, 3, OUTPUTS + 5):
         with tf.variable_scope(f"gate{width}"):
@@ -222,43 +152,9 @@ def test_gating_of_any_width(session, rng):
 
 
 @each_class
-def test_deepcopy(method):
-    size, mode = tf.placeholder(tf.int32, []), tf.placeholder(tf.bool, [])
-    layer = getattr(loupe, method)(12, size, 5, 6, is_training=mode)
-    layer.settings = {"notes": [1]}
-    clone = copy.deepcopy(layer)
-    assert type(clone) is type(layer) and clone is not layer
-    assert clone.max_samples is size and clone.is_training is mode
-    assert clone.settings == layer.settings
-    clone.settings["notes"].append(2)
-    clone.cluster_size = 9
-    assert layer.settings == {"notes": [1]} and layer.cluster_size == 5
-
-
-def test_deepcopy_of_what_refers_to_itself():
-    layer = TRAINING.layer()
-    layer.itself, layer.other = layer, [layer]
-    clone, same = copy.deepcopy([layer, layer])
-    assert clone is same and clone.itself is clone and clone.other[0] is clone
-
-
-@each_class
-def test_pickle(method):
-    layer = getattr(loupe, method)(12, 7, 5, None, gating=False, add_batch_norm=False, is_training=False)
+def test_pickle(cls):
+    layer = cls(12, 7, 5, None, gating=False, add_batch_norm=False, is_training=False)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         clone = pickle.loads(pickle.dumps(layer, protocol))
         assert type(clone) is type(layer)
         assert vars(clone) == vars(layer)
-
-
-def test_copies_of_subclasses_build_the_same(session, rng, lists):
-    layer = Child(FEATURES, SAMPLES, CLUSTERS, OUTPUTS, extra=[1])
-    outputs = []
-    for clone in (layer, copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert clone.extra == [1]
-        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            outputs.append(clone.forward(lists))
-    randomize(session, rng)
-    first, *others = session.run(outputs)
-    for other in others:
-        np.testing.assert_array_equal(other, first)

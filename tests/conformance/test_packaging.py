@@ -1,6 +1,6 @@
-"""The wheel holds the one module, the sdist all that the tests need, and an editable install finds the module.
+"""The wheel has the one module, the sdist all files of the tests, and an editable install finds the module.
 
-All are built here, without the network.
+The tests build them without the network.
 """
 
 import email
@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONTENT = ["LICENSE", "README.md", "loupe.py", "setup.py", ".pytest.ini", ".ruff.toml", ".pre-commit-config.yaml"]
 CONTENT += [".ci", ".github", "examples", "tests"]
 
-# What pip and build call for a project without pyproject.toml.
+# The functions that pip and build call for a project without pyproject.toml.
 BUILD = """
 from setuptools.build_meta import __legacy__ as backend
 backend.build_sdist("dist")
@@ -42,13 +42,13 @@ def is_there(module):
 
 pytestmark = pytest.mark.skipif(
     not is_there("setuptools") or not (is_there("wheel") or is_there("setuptools.command.bdist_wheel")),
-    reason="needs setuptools and wheel, which build what is tested",
+    reason="needs setuptools and wheel, which build the packages",
 )
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the project in which sdist and wheel were built, in the directory dist, and pip's -e, in editable."""
+    """A copy of the project, with its sdist and wheel in dist, and the wheel of an editable install in editable."""
     tree = tmp_path_factory.mktemp("packaging") / "tree"
     tree.mkdir()
     for name in CONTENT:
@@ -76,7 +76,7 @@ def only(tree, pattern):
     return found
 
 
-def test_wheel_holds_the_one_module(wheel):
+def test_wheel_has_the_one_module(wheel):
     names = wheel.namelist()
     assert [name for name in names if ".dist-info/" not in name] == ["loupe.py"]
     assert any(name.endswith("/LICENSE") for name in names)
@@ -101,7 +101,7 @@ def needed(metadata):
     return [text for text in metadata.get_all("Requires-Dist") if "extra ==" not in text]
 
 
-def test_examples_name_all_that_they_import(wheel):
+def test_metadata_names_all_packages_that_the_examples_import(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     metadata = email.message_from_bytes(wheel.read(name))
     named = set(re.findall(r"^[\w-]+", "\n".join(metadata.get_all("Requires-Dist")), re.M)) | {"loupe"}
@@ -121,20 +121,20 @@ def is_standard(module):
     return origin == "frozen" or (origin.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in origin)
 
 
-def test_sdist_holds_all_that_the_tests_need(tree):
+def test_sdist_has_all_files_of_the_tests(tree):
     with tarfile.open(str(only(tree, "*.tar.gz"))) as archive:
-        held = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
+        files_of_sdist = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
     files = [path for name in CONTENT for path in [tree / name] + list((tree / name).rglob("*")) if path.is_file()]
     expected = {path.relative_to(tree).as_posix() for path in files}
     assert any(name.startswith("tests/goldens/") for name in expected)
-    generated = {name for name in held if name.startswith("loupe_tf.egg-info/")} | {"PKG-INFO", "setup.cfg"}
-    assert held - generated == expected
+    generated = {name for name in files_of_sdist if name.startswith("loupe_tf.egg-info/")} | {"PKG-INFO", "setup.cfg"}
+    assert files_of_sdist - generated == expected
 
 
 def test_editable_install_beside_a_clone(tree, tmp_path):
-    """In a directory that holds the clone, named loupe, Python takes the clone for a package, unless it is told."""
+    """In a directory with a clone called loupe, Python finds the installed module, not the clone as a package."""
     if not (tree / "editable").exists():
-        pytest.skip("this setuptools has pip call setup.py develop, which puts the directory on the path anyway")
+        pytest.skip("with this setuptools, pip calls setup.py develop, which always puts the directory on the path")
     (editable,) = (tree / "editable").glob("*.whl")
     site = tmp_path / "site-packages"
     with zipfile.ZipFile(str(editable)) as wheel:

@@ -1,10 +1,10 @@
-"""What is saved, in each of TensorFlow's ways, gives the same numbers where it is loaded."""
+"""Layers that are saved, in any of TensorFlow's ways, give the same numbers where they are loaded."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from support import child, programs
+from support import programs
 from support.comparison import randomize, relative_error
-from support.configurations import BATCH, CONFIGURATIONS, each_configuration
+from support.configurations import BATCH, CONFIGURATIONS, a_configuration_of_each_method
 from support.pooling_graph import (
     build,
     build_all,
@@ -14,14 +14,14 @@ from support.pooling_graph import (
 )
 
 
-@each_configuration
+@a_configuration_of_each_method
 def test_checkpoint(configuration, session, rng, tmp_path):
-    """Saved and restored, into the same names and into those of a renamed scope."""
+    """A checkpoint restores a layer under the same scope and under another."""
     lists = random_lists(rng)
     with tf.variable_scope("video"):
         graph = build(configuration)
     randomize(session, rng)
-    # What follows a training step is what is saved in practice.
+    # As after a training step.
     session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), graph.feed(lists))
     expected = session.run([graph.y] + tf.global_variables(), graph.feed(lists))
     path = tf.train.Saver().save(session, str(tmp_path / "model.ckpt"))
@@ -50,7 +50,7 @@ def test_checkpoint(configuration, session, rng, tmp_path):
 
 @each_configuration_and_lengths(CONFIGURATIONS)
 def test_frozen_graph(configuration, has_lengths, session, rng):
-    """With the variables as constants, in a graph without variables."""
+    """A frozen graph has constants in place of variables."""
     graph = build(configuration, has_lengths)
     randomize(session, rng)
     lists = random_lists(rng)
@@ -85,7 +85,7 @@ with tf.Graph().as_default() as graph, tf.Session() as session:
 
 
 def build_with_and_without_lengths(configurations):
-    """All of these configurations that are quick in one graph, because a process takes seconds to start.
+    """One graph of all these configurations that are quick, because a process takes seconds to start.
 
     Returns the graphs, and what to feed.
     """
@@ -99,11 +99,11 @@ def build_with_and_without_lengths(configurations):
 
 
 def test_meta_graph_in_another_process(session, rng, tmp_path):
-    """Imported, run, differentiated and trained on."""
+    """There the layers can be run, differentiated and trained."""
     path = str(tmp_path / "model")
     graphs, feed = build_with_and_without_lengths([c for c in CONFIGURATIONS if c.is_training])
     randomize(session, rng)
-    # The gradients below come after this, and are not in the file.
+    # Before the gradients below are built, so that the file does not have them.
     tf.train.Saver().save(session, path)
     np.savez(path + ".npz", **{tensor.op.name: value for tensor, value in feed.items()})
     outputs = {graph.y.op.name: graph.y for graph in graphs}
@@ -136,7 +136,7 @@ for batch in (1, 3, len(inputs["full_x"])):
 
 
 def test_saved_model_served_in_eager_mode(session, rng, tmp_path):
-    """Exported from a session, served by tf.saved_model.load in TensorFlow 2's eager mode, batches of any size."""
+    """A session exports it; tf.saved_model.load in TensorFlow 2's eager mode serves batches of any size."""
     path = str(tmp_path / "model")
     graphs, feed = build_with_and_without_lengths([c for c in CONFIGURATIONS if not c.is_training])
     randomize(session, rng)
@@ -146,7 +146,7 @@ def test_saved_model_served_in_eager_mode(session, rng, tmp_path):
     values = {name: np.asarray(feed[tensor], tensor.dtype.as_numpy_dtype) for name, tensor in inputs.items()}
     np.savez(path + ".npz", **values)
     expected = session.run(outputs, feed)
-    child.run(SERVER, path)
+    programs.run(SERVER, path)
     for batch in (1, 3, BATCH):
         with np.load(path + "-{}.npz".format(batch)) as came:
             assert sorted(came.files) == sorted(expected)

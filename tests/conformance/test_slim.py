@@ -1,7 +1,7 @@
-"""slim.batch_norm, after `import loupe`, works in each form that works on TensorFlow 1.15, with that version's numbers.
+"""After `import loupe`, each form of slim.batch_norm that works on TensorFlow 1.15 gives the numbers of that version.
 
-goldens/slim_batch_norm.npz has them: what goes in, ``x:R`` for inputs of rank R and the variables by name, and each of
-the `OUTCOMES`, ``OUTCOME:R``, by fused, updates_collections and mode.
+goldens/slim_batch_norm.npz has them: the inputs of rank R as ``x:R``, the variables by name, and each of the `OUTCOMES`
+as ``OUTCOME:R``, by fused, updates_collections and mode.
 """
 
 import collections
@@ -9,7 +9,7 @@ import itertools
 import os
 
 from support import golden
-import loupe  # noqa: F401 (it mends tf-slim)
+import loupe  # noqa: F401 (it repairs tf-slim)
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -21,8 +21,8 @@ FUSED = (None, True, False)
 UPDATES_COLLECTIONS = ("default", None, ["mine"])
 MODES = ("True", "False", "placeholder fed True", "placeholder fed False")  # The third and the fourth are one form.
 
-# The output y and the gradients of the sum of its cubes; then, after one step, the moving averages and how many updates
-# the form added to UPDATE_OPS and to the list's collection.
+# The output y, the gradients of the sum of its cubes, and the moving averages after one step; then how many updates the
+# form added to UPDATE_OPS and to the collection "mine".
 OUTCOMES = ["y", "gradient of x", "gradient of gamma", "gradient of beta", "moving_mean", "moving_variance"]
 OUTCOMES += ["updates", "updates in a list"]
 
@@ -32,7 +32,7 @@ class Form(collections.namedtuple("Form", "rank fused updates_collections mode d
         return "-".join(str(value) for value in self)
 
     def index(self):
-        """Where the goldens have it."""
+        """The form's index in the goldens."""
         return (
             FUSED.index(self.fused),
             UPDATES_COLLECTIONS.index(self.updates_collections),
@@ -40,7 +40,7 @@ class Form(collections.namedtuple("Form", "rank fused updates_collections mode d
         )
 
     def build(self, batch_norm, inputs):
-        """The input, the output and what is_training is."""
+        """The input, the output and the argument is_training."""
         x = tf.constant(inputs[f"x:{self.rank}"])
         channels_last = tuple(range(self.rank))
         order = channels_last[:1] + channels_last[-1:] + channels_last[1:-1]  # NCHW from NHWC
@@ -72,10 +72,10 @@ FORMS += [form._replace(data_format="NCHW") for form in FORMS if form.fused is F
 
 
 def is_typical(form):
-    """Whether it is tested by default: mostly those that new TensorFlows do not run without the mending."""
+    """Whether the default run has it: mostly those that new TensorFlows do not run without the repair."""
     if form.updates_collections == "default" and form.data_format == "NHWC":
-        return (form.rank, form.fused) not in [(2, None), (2, True)] or form.mode == "True"
-    return form.mode == "True" and (form.fused is False or form.rank == 4)
+        return form.mode == "True" or (form.rank > 2 and form.mode == "placeholder fed True")
+    return form.mode == "True" and form.fused is False and form.rank < 4
 
 
 @pytest.fixture(scope="module")

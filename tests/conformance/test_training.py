@@ -1,11 +1,12 @@
 """Every optimizer of tf.compat.v1.train trains every layer."""
 
 import numpy as np
+import pytest
 import tensorflow.compat.v1 as tf
 from support.configurations import BATCH, METHODS, OUTPUTS, Configuration
 from support.pooling_graph import build_all, random_lists
 
-# Those that have no rate of their own to learn at, or learn too slowly at most rates.
+# Rates of optimizers that learn too slowly at the default of 0.05.
 RATES = {"AdadeltaOptimizer": 100.0, "ProximalAdagradOptimizer": 0.3, "AdagradOptimizer": 0.3, "FtrlOptimizer": 0.3}
 
 OPTIMIZERS = [
@@ -26,10 +27,15 @@ def optimizer(name, step):
     return getattr(tf.train, name)(rate)
 
 
-def losses(rng, **flags):
-    """A feed, the losses of each method with these flags on one batch with lengths, a dict by name, and the gradients
-    of them all."""
-    graphs = build_all([Configuration(method, is_training=True, **flags) for method in METHODS], has_lengths=True)
+# NetFV has variables of all kinds. All methods together take a quarter of a minute.
+each_set_of_methods = pytest.mark.parametrize(
+    "methods", [["NetFV"], pytest.param(list(METHODS), marks=pytest.mark.long)], ids=["NetFV", "all"]
+)
+
+
+def losses(methods, rng, **flags):
+    """A feed, the losses of the methods on one batch with lengths, a dict by name, and the gradients of them all."""
+    graphs = build_all([Configuration(method, is_training=True, **flags) for method in methods], has_lengths=True)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     by_name = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
     variables = tf.trainable_variables()
@@ -37,10 +43,10 @@ def losses(rng, **flags):
     return next(iter(graphs.values())).feed(random_lists(rng)), by_name, gradients
 
 
-def check(name, session, feed, by_name, train):
+def assert_trains(name, session, feed, by_name, train):
     """Each loss falls, and each variable moves."""
     variables = tf.trainable_variables()
-    # The first step of dual averaging is from the origin, wherever the variables were.
+    # The first step of dual averaging starts at the origin, wherever the variables are.
     session.run(train, feed)
     before = session.run([by_name, variables], feed)
     for _ in range(10):
@@ -52,26 +58,27 @@ def check(name, session, feed, by_name, train):
         assert (now != then).any(), (name, variable.op.name)
 
 
-def test_optimizers(session, rng):
-    """All methods are in one graph, because it takes seconds to build."""
-    feed, by_name, gradients = losses(rng, add_batch_norm=True, gating=True)
+@each_set_of_methods
+def test_optimizers(methods, session, rng):
+    feed, by_name, gradients = losses(methods, rng, add_batch_norm=True, gating=True)
     step = tf.train.create_global_step()
     for name in OPTIMIZERS:
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
             train = optimizer(name, step).apply_gradients(gradients, global_step=step)
         session.run(tf.global_variables_initializer())
-        check(name, session, feed, by_name, train)
+        assert_trains(name, session, feed, by_name, train)
         assert session.run(step) == 11
 
 
-def test_sync_replicas_optimizer(graph, rng):
-    """It wraps another optimizer, and comes with a hook of its own."""
-    feed, by_name, gradients = losses(rng, add_batch_norm=False, gating=True)
+@each_set_of_methods
+def test_sync_replicas_optimizer(methods, graph, rng):
+    """It wraps another optimizer, and needs a session with its hook."""
+    feed, by_name, gradients = losses(methods, rng, add_batch_norm=False, gating=True)
     wrapper = tf.train.SyncReplicasOptimizer(tf.train.GradientDescentOptimizer(0.05), 1, total_num_replicas=1)
-    # Beside the updates and not after them, because a thread of its own runs parts of it, which has no input.
+    # Not after the updates: a thread of the hook runs parts of the step, and feeds no samples.
     updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
     train = tf.group(wrapper.apply_gradients(gradients, tf.train.create_global_step()), *updates)
     hook = wrapper.make_session_run_hook(is_chief=True)
-    # That thread waits for a next step, which does not come.
+    # The thread waits for a next step that does not come.
     with tf.train.MonitoredTrainingSession(hooks=[hook], stop_grace_period_secs=1) as session:
-        check("SyncReplicasOptimizer", session, feed, by_name, train)
+        assert_trains("SyncReplicasOptimizer", session, feed, by_name, train)

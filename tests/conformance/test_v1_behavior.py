@@ -1,4 +1,4 @@
-"""What must hold, holds after tf.compat.v1.disable_v2_behavior() too, which most programs of TensorFlow 1 call."""
+"""The tests also pass after tf.compat.v1.disable_v2_behavior(), which most programs of TensorFlow 1 call."""
 
 import os
 
@@ -13,7 +13,7 @@ OTHERS = ["test_goldens.py", "test_calling_forms.py", "test_scopes.py", "test_le
 
 
 def test_option(request):
-    """The option does what it says, so that the tests below are what they seem."""
+    """The option turns v2 behavior off, which the next test relies on."""
     is_v2 = tf.__version__.startswith("2.") and not request.config.getoption("--v1-behavior")
     assert tf.resource_variables_enabled() == is_v2
     assert isinstance(tf.zeros([3]).shape[0], int) == is_v2

@@ -27,7 +27,6 @@ import tf_slim as slim
 from support.comparison import assign, by_name, randomize, relative_error
 from support.kernels import gpu_kernels, has_gpu_kernel
 from support.numpy_pooling import flat_unit, softmax, unit
-from support.pooling_graph import products_of_samples
 
 B, N, D, K, O = 3, 10, 8, 4, 6  # noqa: E741 (the sizes of the goldens; a map of theirs is [B, 2, 5, D])
 
@@ -286,17 +285,6 @@ def test_every_op_has_a_gpu_kernel(name, graph):
     asked = [node for node in graph.as_graph_def().node if not node.device.endswith("CPU:0")]
     missing = {node.name: node.op for node in asked if node.op != "Placeholder" and not has_gpu_kernel(node)}
     assert not missing
-
-
-@each_fork
-@pytest.mark.parametrize("is_training", [True, False])
-def test_inference_sums_as_that_of_loupe(name, is_training, graph, monkeypatch):
-    """Short lists' samples are summed by another product than in training (see `loupe.weighted_sums`)."""
-    monkeypatch.setattr(loupe, "_LONG_LIST_OF_INFERENCE", N)
-    weights = tf.zeros([B, N, 1]) if name == "pcan" else None
-    FORKS[name].build(tf.zeros([B, N, D]), weights=weights, is_training=is_training)
-    (product,) = products_of_samples(graph)
-    assert product.inputs[0].shape[-1] == (D if is_training else K)
 
 
 @each_fork

@@ -1,4 +1,4 @@
-"""Runs a program in a Python started for it, which finds `loupe` and the modules of the tests; `programs` is faster."""
+"""Runs a program in a new Python, which finds `loupe` and the modules of the tests. `programs` is faster."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def run(program, *arguments):
-    """Runs the text `program` with those arguments and returns what it wrote, or raises with that if it fails."""
+    """Runs the text `program` with the arguments. Returns its output, or fails with it."""
     paths = [os.path.dirname(os.path.abspath(loupe.__file__)), TESTS]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
     child = subprocess.run(

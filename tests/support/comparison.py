@@ -1,4 +1,4 @@
-"""Giving variables their values, and comparing what comes out."""
+"""Assigning values to variables, and comparing results."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -9,12 +9,12 @@ def names(variables):
 
 
 def by_name(variables):
-    """The variables, a dict by name, which a session runs to one of their values."""
+    """The variables as a dict by name."""
     return {variable.op.name: variable for variable in variables}
 
 
 def assign(session, values, variables=None):
-    """Assigns the values, a dict by name, to the variables, by default all there are, which must be the same."""
+    """Assigns the values, a dict by name, to the variables, by default to all. The names have to be the same."""
     variables = by_name(tf.global_variables() if variables is None else variables)
     assert sorted(variables) == sorted(values)
     initializers = {name: variable.initializer for name, variable in variables.items()}
@@ -22,7 +22,7 @@ def assign(session, values, variables=None):
 
 
 def random_values(rng):
-    """Values for all variables of the graph, such that each of them has an effect, a dict by name."""
+    """Random values for all variables of the graph, a dict by name. Each variable then changes the output."""
     values = {}
     for variable in tf.global_variables():
         name, shape = variable.op.name, variable.shape.as_list()
@@ -41,7 +41,27 @@ def randomize(session, rng):
 
 
 def relative_error(came, expected):
-    """The largest difference, relative to the largest entry expected."""
+    """The largest difference, relative to the largest expected entry."""
     came, expected = np.asarray(came, np.float64), np.asarray(expected, np.float64)
     assert came.shape == expected.shape
     return np.abs(came - expected).max() / np.abs(expected).max()
+
+
+def assert_equals_statement(statement, inputs, came, rng):
+    """Asserts that an output is the statement's, within what the rounding of float32 changes in it.
+
+    Args:
+      statement: a function of `inputs` that returns the output in float64, and the moving averages.
+      inputs: the samples and the values of the variables, a dict by name.
+      came: the output to compare.
+      rng: for `blurred`.
+    """
+    expected = statement(inputs)[0]
+    blur = np.abs(statement(blurred(inputs, rng))[0] - expected).max()
+    assert came.shape == expected.shape
+    assert np.abs(came - expected).max() <= 2e-6 * np.abs(expected).max() + 3 * blur
+
+
+def blurred(inputs, rng):
+    """The inputs with random relative errors of 1e-6, as float32 makes: no float32 result can be closer than this."""
+    return {name: value * (1 + 1e-6 * rng.standard_normal(value.shape)) for name, value in inputs.items()}

@@ -5,10 +5,9 @@ import itertools
 
 import pytest
 
-import loupe
+from support.methods import METHODS
 
-METHODS_OF_2017 = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")  # which have goldens
-METHODS = METHODS_OF_2017
+METHODS_OF_2017 = ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
 
 # The sizes of the goldens.
 BATCH, SAMPLES, FEATURES, CLUSTERS, OUTPUTS = 4, 7, 12, 5, 6
@@ -26,40 +25,51 @@ class Configuration(collections.namedtuple("Configuration", "method add_batch_no
 
     def layer(self, **changes):
         """The layer of this configuration, with the sizes above; `changes` are arguments of the constructor."""
-        arguments = dict(self._asdict(), feature_size=FEATURES, max_samples=SAMPLES, cluster_size=CLUSTERS)
-        arguments.update({"output_dim": OUTPUTS}, **changes)
-        return getattr(loupe, arguments.pop("method"))(**arguments)
+        arguments = dict(self._asdict(), **self.row.own)
+        del arguments["method"]
+        arguments.update(feature_size=FEATURES, max_samples=SAMPLES, cluster_size=CLUSTERS, output_dim=OUTPUTS)
+        return self.row.layer(**dict(arguments, **changes))
 
-    def descriptor_size(self, features=FEATURES, clusters=CLUSTERS):
-        return {"SoftDBoW": clusters, "NetFV": 2 * features * clusters}.get(self.method, features * clusters)
+    @property
+    def row(self):
+        """What the table of methods says."""
+        return METHODS[self.method]
+
+    @property
+    def descriptor_size(self):
+        return self.row.width(FEATURES, CLUSTERS)
 
 
 CONFIGURATIONS = [Configuration(*choice) for choice in itertools.product(METHODS, *[(True, False)] * 3)]
 
-# A quarter of them: two of each method, where each flag of one is not that of the other, and over the methods all eight
-# choices of flags. The others are left to the long run, except by what is the proof of the numbers: the formulas, the
-# goldens and the contract.
+# What the default run takes; the long run takes the others. Two configurations of each method, which have no flag in
+# common, and over four methods all eight choices of flags.
 QUARTER = [
     c
     for c in CONFIGURATIONS
-    if divmod(METHODS.index(c.method) % 4, 2) == (c.gating ^ c.add_batch_norm, c.is_training ^ c.add_batch_norm)
+    if divmod(list(METHODS).index(c.method) % 4, 2) == (c.gating ^ c.add_batch_norm, c.is_training ^ c.add_batch_norm)
 ]
+# One of each method, for what hardly depends on the flags.
+EIGHTH = [c for c in QUARTER if c.is_training == (list(METHODS).index(c.method) % 4 < 2)]
 
-# What a test takes that needs only one, with all its parts.
+# For tests that need only one configuration, but all its parts.
 TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
 
-each_configuration = pytest.mark.parametrize(
-    "configuration",
-    [pytest.param(c, id=str(c), marks=[] if c in QUARTER else [pytest.mark.long]) for c in CONFIGURATIONS],
-)
-each_inference_configuration = pytest.mark.parametrize(
-    "configuration", [c for c in CONFIGURATIONS if not c.is_training], ids=str
-)
+
+def parametrize(configurations, quick):
+    """Parametrizes by configuration. Those that are not in `quick` are left to the long run."""
+    return pytest.mark.parametrize(
+        "configuration",
+        [pytest.param(c, id=str(c), marks=[] if c in quick else [pytest.mark.long]) for c in configurations],
+    )
+
+
+each_configuration = parametrize(CONFIGURATIONS, QUARTER)
+a_configuration_of_each_method = parametrize(CONFIGURATIONS, EIGHTH)
 batch_norm_or_biases = pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
 each_method = pytest.mark.parametrize("method", METHODS)
 
-# Those that can be held against the goldens.
-each_configuration_of_2017 = pytest.mark.parametrize(
-    "configuration", [c for c in CONFIGURATIONS if c.method in METHODS_OF_2017], ids=str
-)
+# The methods that have goldens, which are the proof of the numbers: all their configurations are in the default run.
+OF_2017 = [c for c in CONFIGURATIONS if c.method in METHODS_OF_2017]
+each_configuration_of_2017 = parametrize(OF_2017, OF_2017)
 each_method_of_2017 = pytest.mark.parametrize("method", METHODS_OF_2017)

@@ -1,4 +1,4 @@
-"""The recordings of what the 2017 toolbox did under TensorFlow 1.4."""
+"""Results of the 2017 toolbox, recorded under TensorFlow 1.4."""
 
 import json
 import os
@@ -20,11 +20,11 @@ def of_kind(golden, kind):
 
 
 def contract(configuration):
-    """What the graph of a configuration consists of, a dict."""
+    """The variables, collections and summaries of a configuration's graph, a dict."""
     with open(os.path.join(DIRECTORY, "contract.json")) as file:
         return json.load(file)[str(configuration)]
 
 
 def checkpoint(method):
-    """The path of the checkpoint that TensorFlow 1.4's Saver wrote; it goes with ``METHOD_bn_gated_train``."""
+    """The path of a checkpoint of ``METHOD_bn_gated_train``, which TensorFlow 1.4's Saver wrote."""
     return os.path.join(DIRECTORY, "checkpoints", method, "model.ckpt")

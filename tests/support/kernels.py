@@ -1,4 +1,4 @@
-"""Which ops of a graph can run on a GPU, by the kernels in the installed TensorFlow."""
+"""Tells which ops of a graph can run on a GPU, from the kernels in the installed TensorFlow."""
 
 import functools
 

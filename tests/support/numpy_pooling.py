@@ -5,6 +5,58 @@ import numpy as np
 # B lists of N samples of D features, K clusters, as b, n, d and k.
 
 
+class Batch:
+    """Lists of samples, the values of a layer's variables, and the steps that the formulas of the methods share.
+
+    Attributes:
+      lists: the samples, with zeros for padding. [B, N, D]
+      rows: the T real samples alone. [T, D]
+      is_real: which samples are not padding. bool [B, N]
+      values: the values of the layer's variables, a dict by name.
+      moved: the moving averages after one run of the update ops, a dict by name. Batch norms add to it.
+    """
+
+    def __init__(self, configuration, lists, values, num_samples=None):
+        lists = np.asarray(lists, np.float64)
+        batch, size, _ = lists.shape
+        lengths = np.full(batch, size) if num_samples is None else np.asarray(num_samples)
+        self.configuration = configuration
+        self.is_real = np.arange(size) < lengths[:, None]
+        self.lists = np.where(self.is_real[:, :, None], lists, 0)
+        self.rows = lists[self.is_real]
+        self.values = {name: np.asarray(value, np.float64) for name, value in values.items()}
+        self.moved = {}
+
+    def normalized(self, activations, scope):
+        """Activations [R, C] after the layer's batch norm, or with biases if it has none."""
+        if self.configuration.add_batch_norm:
+            return self.batch_normalized(activations, scope + "_bn")
+        return activations + self.values[scope + "_biases"]
+
+    def batch_normalized(self, activations, scope):
+        beta, gamma, mean, variance = (
+            self.values[f"{scope}/{name}"] for name in ("beta", "gamma", "moving_mean", "moving_variance")
+        )
+        if self.configuration.is_training and len(activations):
+            rows = len(activations)
+            batch_mean = activations.sum(axis=0) / rows
+            deviations = np.square(activations - batch_mean).sum(axis=0)
+            self.moved[scope + "/moving_mean"] = 0.999 * mean + 0.001 * batch_mean
+            self.moved[scope + "/moving_variance"] = 0.999 * variance + 0.001 * deviations / max(rows - 1, 1)
+            mean, variance = batch_mean, deviations / rows
+        return gamma * (activations - mean) / np.sqrt(variance + 0.001) + beta
+
+    def scattered(self, rows):
+        """Rows [T, ...] at the places of the real samples, with zeros for padding. [B, N, ...]"""
+        scattered = np.zeros(self.is_real.shape + rows.shape[1:])
+        scattered[self.is_real] = rows
+        return scattered
+
+    def soft_assignment(self):
+        """The samples' assignment to as many clusters as there are cluster weights. [B, N, K]"""
+        return self.scattered(softmax(self.normalized(self.rows @ self.values["cluster_weights"], "cluster")))
+
+
 def pool(configuration, lists, values, with_projection=True, num_samples=None):
     """What a layer computes.
 
@@ -18,37 +70,13 @@ def pool(configuration, lists, values, with_projection=True, num_samples=None):
     Returns:
       The output [B, O], and the values of the moving averages after one run of the update ops, a dict by name.
     """
-    lists = np.asarray(lists, np.float64)
-    values = {name: np.asarray(value, np.float64) for name, value in values.items()}
-    moved = {}
-
-    def normalized(activations, scope):
-        if not configuration.add_batch_norm:
-            return activations + values[scope + "_biases"]
-        beta, gamma, mean, variance = (
-            values[f"{scope}_bn/{name}"] for name in ("beta", "gamma", "moving_mean", "moving_variance")
-        )
-        if configuration.is_training and len(activations):
-            rows = len(activations)
-            batch_mean = activations.sum(axis=0) / rows
-            deviations = np.square(activations - batch_mean).sum(axis=0)
-            moved[scope + "_bn/moving_mean"] = 0.999 * mean + 0.001 * batch_mean
-            moved[scope + "_bn/moving_variance"] = 0.999 * variance + 0.001 * deviations / max(rows - 1, 1)
-            mean, variance = batch_mean, deviations / rows
-        return gamma * (activations - mean) / np.sqrt(variance + 0.001) + beta
-
-    batch, samples, _ = lists.shape
-    lengths = np.full(batch, samples) if num_samples is None else np.asarray(num_samples)
-    is_real = np.arange(samples) < lengths[:, None]
-    lists = np.where(is_real[:, :, None], lists, 0)
-    assignment = np.zeros([batch, samples, values["cluster_weights"].shape[1]])
-    assignment[is_real] = softmax(normalized(lists[is_real] @ values["cluster_weights"], "cluster"))
-    y = DESCRIPTORS[configuration.method](lists, assignment, values)
+    batch = Batch(configuration, lists, values, num_samples)
+    y = configuration.row.statement(batch)
     if with_projection:
-        y = y @ values["hidden1_weights"]
+        y = y @ batch.values["hidden1_weights"]
     if configuration.gating:
-        y = y / (1 + np.exp(-normalized(y @ values["gating_weights"], "gating")))
-    return y, moved
+        y = y / (1 + np.exp(-batch.normalized(y @ batch.values["gating_weights"], "gating")))
+    return y, batch.moved
 
 
 def softmax(activations):
@@ -87,3 +115,8 @@ def netfv(lists, assignment, values):
 
 
 DESCRIPTORS = {"NetVLAD": netvlad, "NetRVLAD": netrvlad, "SoftDBoW": soft_dbow, "NetFV": netfv}
+
+
+def statement_of(method):
+    """The statement of a method of 2017, whose descriptor follows from the soft assignment."""
+    return lambda batch: DESCRIPTORS[method](batch.lists, batch.soft_assignment(), batch.values)

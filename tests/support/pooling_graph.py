@@ -1,21 +1,18 @@
-"""The graph that most checks take: placeholders, the layer of a configuration, its output."""
+"""The graph that most tests use: placeholders, the layer of a configuration, its output."""
 
 import collections
 
 import pytest
 import tensorflow.compat.v1 as tf
-from support.configurations import BATCH, FEATURES, QUARTER, SAMPLES
+from support.configurations import BATCH, EIGHTH, FEATURES, QUARTER, SAMPLES
 
 # A full, an empty, an in-between and a shortest list.
 LENGTHS = (SAMPLES, 0, 3, 1)
 
 
 def each_configuration_and_lengths(configurations):
-    """Parametrizes by configuration and has_lengths.
-
-    Left to the long run are three quarters of those without lengths and, with lengths, those without gates or without
-    batch norm, which lengths change less: each takes a good part of a second.
-    """
+    """Parametrizes by configuration and has_lengths. The default run takes two configurations of each method: one with
+    lengths and one without."""
     return pytest.mark.parametrize(
         "configuration, has_lengths",
         [
@@ -32,11 +29,7 @@ def each_configuration_and_lengths(configurations):
 
 
 def is_quick(configuration, has_lengths):
-    return is_gated_and_normed(configuration) if has_lengths else configuration in QUARTER
-
-
-def is_gated_and_normed(configuration):
-    return configuration.gating and configuration.add_batch_norm
+    return configuration in QUARTER and has_lengths == (configuration in EIGHTH)
 
 
 class PoolingGraph(collections.namedtuple("PoolingGraph", "x num_samples y")):
@@ -46,7 +39,7 @@ class PoolingGraph(collections.namedtuple("PoolingGraph", "x num_samples y")):
         return [self.x] if self.num_samples is None else [self.x, self.num_samples]
 
     def feed(self, lists, lengths=LENGTHS):
-        """What to feed for these lists [B, N, D], where the first len(lengths) of them repeat over the batch."""
+        """What to feed for these lists [B, N, D], whose lengths repeat over a larger batch."""
         feed = {self.x: lists}
         if self.num_samples is not None:
             feed[self.num_samples] = [lengths[i % len(lengths)] for i in range(len(lists))]
@@ -65,21 +58,16 @@ def random_lists(rng, batch=BATCH):
     return rng.standard_normal((batch, SAMPLES, FEATURES)).astype("float32")
 
 
-def build_all(configurations, has_lengths=False):
-    """All of these configurations on the same input, each in a scope of its name: one graph for what starts slowly.
+def build_all(configurations, has_lengths=False, batch=None):
+    """All these configurations on the same input, each in a scope of its name, where a graph for each takes too long.
 
     Returns a dict of `PoolingGraph` by name.
     """
-    x = tf.placeholder(tf.float32, [None, SAMPLES, FEATURES], name="x")
-    num_samples = tf.placeholder(tf.int32, [None], name="num_samples") if has_lengths else None
+    x = tf.placeholder(tf.float32, [batch, SAMPLES, FEATURES], name="x")
+    num_samples = tf.placeholder(tf.int32, [batch], name="num_samples") if has_lengths else None
     graphs = collections.OrderedDict()
     for configuration in configurations:
         with tf.variable_scope(str(configuration)):
             y = configuration.layer().forward(x, num_samples)
         graphs[str(configuration)] = PoolingGraph(x, num_samples, tf.identity(y, name="y_" + str(configuration)))
     return graphs
-
-
-def products_of_samples(graph):
-    """The products that sum the samples of the lists; where the samples come second, the sums come transposed."""
-    return [op for op in graph.get_operations() if op.type in ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")]

@@ -1,4 +1,4 @@
-"""Programs as processes of their own, which on Linux start fast, forked off one that has imported TensorFlow."""
+"""Programs as processes. On Linux they start fast, because they are forked from one that has imported TensorFlow."""
 
 import multiprocessing
 import os
@@ -14,7 +14,7 @@ _CONTEXT.set_forkserver_preload(["tensorflow.compat.v1", "sklearn.datasets", "fi
 
 
 def _run(path, arguments, environment, directory, output, error, file_size):
-    """What the process does: the program, with its output in files."""
+    """Runs the program in the process, with its output in files."""
     if file_size is not None:
         import resource
 
@@ -39,10 +39,10 @@ class Program:
     Args:
       path: the program's file.
       arguments: its command line, a list of str.
-      directory: where it runs, and where its output is written, in files called `name`.
-      name: a str.
+      directory: where it runs, and where the files with its output are.
+      name: the name of these files.
       environment: variables, a dict.
-      file_size: the largest file that it may write, in bytes. Default None: any.
+      file_size: the largest file that it may write, in bytes. Default None: no limit.
     """
 
     def __init__(self, path, arguments, directory, name, environment, file_size=None):
@@ -62,26 +62,26 @@ class Program:
 
     @property
     def status(self):
-        """That with which it ended; None, if it has not."""
+        """The exit status; None while the program runs."""
         return self._process.exitcode
 
     def send(self, number):
         os.kill(self.pid, number)
 
     def kill(self):
-        """As kill -9 does."""
+        """Kills the program, as kill -9 does."""
         if self.status is None:
             os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         self._process.join(30)
 
     def wait(self, seconds):
-        """The status with which it ends, in so many seconds at most."""
+        """Waits until the program ends, and returns its status. Fails after that many seconds."""
         self._process.join(seconds)
         assert self.status is not None, f"{self.name} has not ended in {seconds} s: {self.text('err')[-2000:]}"
         return self.status
 
     def text(self, stream):
-        """What it has written, to `out` or to `err`."""
+        """The output so far, of the stream `out` or `err`."""
         file = self._files[stream == "err"]
         if not os.path.exists(file):
             return ""
@@ -89,14 +89,14 @@ class Program:
             return opened.read()
 
     def lines(self, kind):
-        """What it has said in lines of a kind, such as error."""
+        """The texts of its lines of a kind, such as error."""
         prefix = f"{self._program}: {kind}: "
         lines = self.text("err").replace("\r", "\n").splitlines()
         return [line[len(prefix) :] for line in lines if line.startswith(prefix)]
 
 
 def run(text, *arguments):
-    """Runs the text as a program, in a directory of its own, and returns what it printed, or raises if it fails."""
+    """Runs the text as a program in a directory of its own. Returns its standard output, or fails with all output."""
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "program.py")
         path.write_text(text, encoding="utf-8")
@@ -106,11 +106,11 @@ def run(text, *arguments):
 
 
 def until(condition, seconds=60):
-    """Waits until the condition, a function, gives something true, and returns it."""
+    """Calls the condition, a function, until it returns something true, and returns that."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"not so after {seconds} s: {condition}"
+        assert time.monotonic() < end, f"not true after {seconds} s: {condition}"
         time.sleep(0.02)

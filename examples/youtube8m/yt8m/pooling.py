@@ -34,7 +34,7 @@ class GatedSoftDBoW(loupe.PoolingBaseModel):
 
 
 class OfScaled(loupe.PoolingBaseModel):
-    """A base class after that of a method: the steps of the samples scale * x + shift, without making them.
+    """A base class before a method: its steps for the samples scale * x + shift, without computing these samples.
 
     They equal those of such samples: the soft assignment by ``(scale x + shift) W = [x, 1] [scale W; shift W]``, and
     the sums by ``sum_n a (scale x + shift) = scale sum_n a x + shift sum_n a``. So the gradients to scale and shift
@@ -50,7 +50,7 @@ class OfScaled(loupe.PoolingBaseModel):
         rows = tf.concat([samples.rows, tf.ones_like(samples.rows[:, :1])], axis=1)  # [T, D + 1]
         shifted = loupe.project(tf.expand_dims(self.shift, 0), weights)  # [1, K]
         weights = tf.concat([tf.expand_dims(self.scale, 1) * weights, shifted], axis=0)  # [D + 1, K]
-        return super().soft_assignment(samples._replace(rows=rows), weights, summary)
+        return super().soft_assignment(samples.mapped(rows), weights, summary)
 
     def mass_and_means(self, a, samples, squares=False):
         mass, mean, *of_squares = super().mass_and_means(a, samples, squares)
@@ -73,23 +73,23 @@ class OfScaled(loupe.PoolingBaseModel):
         return [tf.tile(tf.reshape(value, [1, -1, 1]), times) for value in (self.scale, self.shift)]
 
 
-class NetVLADOfScaled(loupe.NetVLAD, OfScaled):
+class NetVLADOfScaled(OfScaled, loupe.NetVLAD):
     """`loupe.NetVLAD` of scaled samples."""
 
 
-class NetRVLADOfScaled(loupe.NetRVLAD, OfScaled):
+class NetRVLADOfScaled(OfScaled, loupe.NetRVLAD):
     """`loupe.NetRVLAD` of scaled samples."""
 
 
-class NetFVOfScaled(loupe.NetFV, OfScaled):
+class NetFVOfScaled(OfScaled, loupe.NetFV):
     """`loupe.NetFV` of scaled samples."""
 
 
-class SoftDBoWOfScaled(loupe.SoftDBoW, OfScaled):
+class SoftDBoWOfScaled(OfScaled, loupe.SoftDBoW):
     """`loupe.SoftDBoW` of scaled samples."""
 
 
-class GatedSoftDBoWOfScaled(GatedSoftDBoW, OfScaled):
+class GatedSoftDBoWOfScaled(OfScaled, GatedSoftDBoW):
     """`GatedSoftDBoW` of scaled samples."""
 
 
