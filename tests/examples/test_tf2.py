@@ -27,8 +27,6 @@ v1 = tf.compat.v1
 RATE, STEPS = 0.05, 10
 
 
-# Keras's own, for NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 each_kind = pytest.mark.parametrize("kind", [PoolingModule, PoolingLayer])
 
 
