@@ -1,4 +1,4 @@
-"""examples/places.py and photographs.py: the views, what is a triplet, what is found, the same numbers in each run."""
+"""examples/places.py and photographs.py: the views, the triplets, the search, the same numbers in each run."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ SMALL = ["--stride", "224", "--train-views", "2", "--clusters", "4", "--epochs",
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
-    """One thread, because many wait for each other here; and not TF_DETERMINISTIC_OPS, as in test_digits.py."""
+    """One thread, as many would wait for each other here; and without TF_DETERMINISTIC_OPS, as in test_digits.py."""
     monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
     with threadpool_limits(1):
         yield
@@ -141,7 +141,7 @@ def test_validation_looks_at_no_photograph_that_tests(data, options):
 
 @pytest.mark.long
 def test_workers_make_the_same_views(monkeypatch):
-    monkeypatch.setattr(photographs, "PHOTOGRAPHS", ["text"])
+    monkeypatch.setattr(photographs, "PHOTOGRAPHS", photographs.PHOTOGRAPHS[:2])
     one, two = (photographs._made(1, 2, 160, workers, None) for workers in (1, 2))
     assert sorted(one) == sorted(two) and all((one[name] == two[name]).all() for name in one)
 
@@ -180,7 +180,7 @@ def test_the_right_photograph_shows_the_places_of_the_left(data):
 
 
 def test_the_stereo_pair_as_it_is_is_easy(data, options):
-    """Which is why the stereo queries are random views."""
+    """This is why the stereo queries are random views."""
     vectors, _ = places.pooled("VLAD", "k-means", data, options)
     as_it_is = data.stereo.number == 1
     parts = [data.stereo, data.test, data.train]
@@ -293,7 +293,7 @@ def test_a_cache_that_cannot_be_read_is_an_error_of_one_line(directory, options,
 def test_a_stride_that_leaves_too_few_places_is_an_error_of_one_line(options, data, monkeypatch):
     few = [part.where(part.place < 3) for part in data[1:4]]
     monkeypatch.setattr(photographs, "load", lambda *_: [data.places] + few)
-    with pytest.raises(UserError, match="--stride: expected at least 16 places that train .* got 3, 0, 0 with 224"):
+    with pytest.raises(UserError, match="--stride: expected at least 16 places for training .* got 3, 0, 0 with 224"):
         places.load(options)
 
 

@@ -160,6 +160,19 @@ def test_symlinks_pipes_and_devices_stay(tmp_path):
     os.close(theirs)
 
 
+def test_names_of_output_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert commandline.writable("~/モデル [1].png") == str(tmp_path / "モデル [1].png")
+    for name in ("new", "*?", "back\\slash", str(tmp_path / "{x}"), os.devnull):
+        assert commandline.writable(name) == name
+    for name in (".", "none/file"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a file"):
+            commandline.writable(name)
+    (tmp_path / "~").mkdir()
+    assert commandline.writable("~/file") == "~/file"
+
+
 @pytest.mark.parametrize("given, expected", [(None, "1"), ("0", "0")], ids=["default", "given"])
 def test_programs_keep_their_memory_unless_the_user_says_otherwise(monkeypatch, given, expected):
     seen = []

@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 
 if tf.__version__.startswith("1."):
+    with pytest.raises(ImportError, match="tf2: expected TensorFlow 2.12 or later, got 1.15"):
+        import tf2  # noqa: F401
     pytest.skip("TensorFlow 1.15 has neither Keras 3 nor what the example needs", allow_module_level=True)
 
 import epcnet
@@ -25,8 +27,6 @@ v1 = tf.compat.v1
 RATE, STEPS = 0.05, 10
 
 
-# Keras's own, for NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 each_kind = pytest.mark.parametrize("kind", [PoolingModule, PoolingLayer])
 
 
@@ -39,7 +39,7 @@ def graph(request):
 
 
 def arguments(configuration=TRAINING, **changes):
-    """Those of the two classes, for a `Configuration`."""
+    """The arguments of the two classes for a `Configuration`."""
     values = dict(configuration._asdict(), feature_size=FEATURES, max_samples=SAMPLES, cluster_size=CLUSTERS)
     values.update(output_dim=OUTPUTS)
     values.pop("is_training")
@@ -47,7 +47,7 @@ def arguments(configuration=TRAINING, **changes):
 
 
 def some(default, configurations=CONFIGURATIONS):
-    """Parametrizes by configuration and has_lengths; those that are not in `default` are left to the long run."""
+    """Parametrizes by configuration and has_lengths; pairs that are not in `default` are marked as long."""
     return pytest.mark.parametrize(
         "configuration, has_lengths",
         [
@@ -96,7 +96,7 @@ def in_a_session(configuration, has_lengths, lists, rng):
         return values, y, dict(zip(["x"] + names(variables), gradients)), moved
 
 
-@some({("NetVLAD_bn_gated_train", True), ("NetFV_bias_plain_infer", False), ("NetRVLAD_bn_plain_train", False)})
+@some({("NetVLAD_bn_gated_train", True), ("NetFV_bias_plain_infer", False)})
 @each_kind
 def test_equals_a_session(kind, configuration, has_lengths, rng):
     """Outputs, gradients and moving averages, in eager mode and in a tf.function."""
@@ -114,7 +114,7 @@ def test_equals_a_session(kind, configuration, has_lengths, rng):
             tape.watch(inputs[0])
             y = pooling(*inputs, training=configuration.is_training)
             loss = tf.reduce_sum(tf.square(y))
-        # The variables as their owner has them: of Keras 3, another type.
+        # The owner's variables, because those of Keras 3 have a type of their own.
         return y, tape.gradient(loss, [inputs[0]] + [variables[name] for name in trainable])
 
     for run in (step, tf.function(step)):
@@ -170,7 +170,6 @@ def test_ten_steps_of_fit_are_ten_of_a_session(configuration, has_lengths, rng):
     for name, value in expected.items():
         np.testing.assert_allclose(came[name], value, 1e-5, 1e-5, err_msg=name)
     model.evaluate(inputs, target, verbose=0)
-    model.predict(inputs, verbose=0)
     for name, variable in layer.variables_by_name.items():
         np.testing.assert_array_equal(value_of(variable), came[name], err_msg=name)
 
@@ -178,27 +177,29 @@ def test_ten_steps_of_fit_are_ten_of_a_session(configuration, has_lengths, rng):
 @pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.long), False], ids=["jit", "no jit"])
 def test_life_of_a_model(jit_compile, rng, tmp_path):
     """fit, evaluate, predict, save, load, clone, export: the numbers stay."""
-    has_lengths = not jit_compile  # XLA has no gradient of batch norm for a number of rows that is known in the run.
+    has_lengths = (
+        not jit_compile
+    )  # XLA has no gradient of batch norm for a number of rows that is known only at run time.
     inputs, target = data(rng, has_lengths)
     layer = PoolingLayer(**arguments(decay=0.5))
     model = model_of(layer, has_lengths)
     model.compile(keras.optimizers.SGD(RATE), "mse", jit_compile=jit_compile)
     losses = model.fit(inputs, target, epochs=3, batch_size=BATCH, verbose=0).history["loss"]
-    assert losses[2] < losses[0] and model.evaluate(inputs, target, verbose=0) > 0
+    assert losses[2] < losses[0]
     expected = model.predict(inputs, verbose=0)
     np.testing.assert_allclose(model(inputs).numpy(), expected, 1e-4, 1e-5)
 
     path = str(tmp_path / "model.keras")
     model.save(path)
     loaded = keras.models.load_model(path)
-    np.testing.assert_allclose(loaded.predict(inputs, verbose=0), expected, 1e-5, 1e-6)
-    loaded.fit(inputs, target, batch_size=BATCH, verbose=0)
+    np.testing.assert_allclose(loaded(inputs), expected, 1e-5, 1e-6)
+    assert loaded.optimizer.learning_rate == RATE
     weights = str(tmp_path / "of.weights.h5")
     model.save_weights(weights)
     clone = keras.models.clone_model(model)
-    assert np.abs(clone.predict(inputs, verbose=0) - expected).max() > 1e-3
+    assert np.abs(clone(inputs) - expected).max() > 1e-3
     clone.load_weights(weights)
-    np.testing.assert_allclose(clone.predict(inputs, verbose=0), expected, 1e-5, 1e-6)
+    np.testing.assert_allclose(clone(inputs), expected, 1e-5, 1e-6)
     copy = PoolingLayer.from_config(layer.get_config())
     assert copy.get_config() == layer.get_config() and copy.get_config()["method"] == "NetVLAD"
 
@@ -489,7 +490,7 @@ def test_module_is_saved_and_exported(rng, tmp_path):
 
 @each_kind
 def test_checkpoints_of_tensorflow_1(kind, tmp_path):
-    """One of 2017, and one that was trained under a scope."""
+    """A checkpoint of 2017, and one of a layer under a scope."""
     configuration = Configuration("NetFV", True, True, True)
     values = golden.load(configuration)
     pooling = kind(**arguments(configuration))
@@ -570,7 +571,7 @@ def test_bad_arguments(rng):
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["eager", "function"])
 def test_layers_under_a_custom_getter(in_function, rng):
-    """In plain code of TensorFlow 2, a layer of loupe runs where something keeps its variables."""
+    """In eager code and in functions, a layer of loupe runs where a getter keeps its variables."""
     lists, kept = tf.constant(random_lists(rng)), {}
     layer = TRAINING.layer(is_training=False)
 
@@ -633,8 +634,8 @@ for scope in (strategy.scope, tf.init_scope):
         variable.assign(values.uniform(0.5, 1, variable.shape))
     model.fit(x, target, batch_size=8, epochs=3, shuffle=False, verbose=0)
     results.append([np.array(variable) for variable in model.get_weights()])
-# Both replicas have the same lists, so that their statistics are those of the whole batch, but for the variance, which
-# is that of a sample of half as many rows.
+# Both replicas have the same lists, so that their statistics equal the whole batch's, except for the unbiased variance,
+# which counts half as many rows.
 for name, one, two in zip(layer.variables_by_name, *results):
     np.testing.assert_allclose(one, two, 0.2 if one.ndim == 1 else 1e-3, 1e-3)
 with strategy.scope():
@@ -662,7 +663,7 @@ def test_mirrored_strategy():
 
 @pytest.mark.long
 def test_saved_models_keep_the_fast_gradient(rng, tmp_path):
-    """In another process, that does not know loupe."""
+    """In another process, which does not import loupe."""
     module = PoolingModule(**arguments(feature_size=64, cluster_size=32, output_dim=128))
     lists = rng.standard_normal([BATCH, SAMPLES, 64]).astype(np.float32)
 
