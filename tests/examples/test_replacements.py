@@ -73,7 +73,16 @@ def test_layers_have_the_names_of_tensorflow_1(session):
 def test_with_tf_keras():
     """tf_keras brings tf.layers back, if TF_USE_LEGACY_KERAS is set before TensorFlow is imported."""
     pytest.importorskip("tf_keras")
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-k", "have_the_names or conv or dense or batch_norm"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-k",
+        "have_the_names or convolutions or test_dense or test_batch_norm",
+    ]
     environment = dict(os.environ, TF_USE_LEGACY_KERAS="1")
     child = subprocess.run(
         command + [__file__], env=environment, stdout=subprocess.PIPE, universal_newlines=True, timeout=600
