@@ -1,27 +1,20 @@
 """Recognises the handwritten digits of examples/digits.py with a Keras model, which it saves and loads again."""
 
+from loupe_examples import commandline
+
+commandline.prepare()
+
+from digits import digits
 from loupe_examples import files
-from loupe_examples.commandline import Parser, positive, run, seed
+from loupe_examples.commandline import positive, seed, writable
 from loupe_examples.errors import UserError
-from digits import digits, writable
+from tf2 import PoolingLayer, keras
 
 METHODS = ["SoftDBoW", "NetRVLAD", "NetVLAD", "NetFV"]
 
 
 def main(argv=None):
-    parser = Parser(__doc__)
-    parser.add_argument("--method", choices=METHODS, default="NetVLAD", help="what pools")
-    parser.add_argument("--epochs", type=positive, default=80, help="how often the training digits are seen")
-    parser.add_argument("--seed", type=seed, default=1, help="of the weights and of the order of the digits")
-    parser.add_argument("--output", type=writable, default="digits.keras", metavar="KERAS", help="the model")
-    options = parser.parse_args(argv)
-    if not options.output.endswith(".keras"):
-        parser.error(f"argument --output: expected a name that ends with .keras, got {options.output}")
-    try:
-        from tf2 import PoolingLayer, keras
-    except ImportError as error:
-        raise UserError(error) from error
-
+    options = parsed(argv)
     data = digits(positions=False)
     rate = keras.optimizers.schedules.CosineDecay(0.01, options.epochs * -(-len(data.train_lists) // 128))
     keras.utils.set_random_seed(options.seed)
@@ -38,5 +31,17 @@ def main(argv=None):
     print(f"accuracy of {options.output} on {len(data.test_labels)} other digits: {accuracy:.3f}")
 
 
+def parsed(argv):
+    parser = commandline.Parser(__doc__)
+    parser.add_argument("--method", choices=METHODS, default="NetVLAD", help="the pooling method")
+    parser.add_argument("--epochs", type=positive, default=80, help="passes over the training digits")
+    parser.add_argument("--seed", type=seed, default=1, help="the seed of the weights and of the order of the digits")
+    parser.add_argument("--output", type=writable, default="digits.keras", metavar="KERAS", help="the model")
+    options = parser.parse_args(argv)
+    if not options.output.endswith(".keras"):
+        parser.error(f"argument --output: expected a name that ends with .keras, got {options.output}")
+    return options
+
+
 if __name__ == "__main__":
-    run(main)
+    commandline.run(main)

@@ -1,13 +1,17 @@
 """Starts a pooling layer from k-means: an assignment and centres that fit the samples, before the first step.
 
-To be imported or copied: it needs NumPy and scikit-learn alone. For a layer that was built in the scope "pooling"::
+Import or copy it; it needs only NumPy and scikit-learn. For a layer that was built in the scope "pooling"::
 
     values = kmeans_start(samples, cluster_size=64)  # samples [T, D], some 1,000 for each cluster
     session.run(tf.global_variables_initializer())
     assign(session, "pooling", values)
 
-It helps where steps are few; after many, a random start can end higher. The accuracies of examples/digits.py
---gating plain, with --start random -> k-means, seed 1:
+For a `PoolingLayer` or a `PoolingModule` of tf2.py, in place of the last two lines::
+
+    assign(layer, "", values)
+
+This start helps where there are few steps; after many, a random start can end higher. The accuracies of
+examples/digits.py --gating plain, with --start random -> k-means, seed 1:
 
     epochs   Soft-DBoW        NetVLAD          NetFV
          5   0.620 -> 0.780   0.729 -> 0.944   0.776 -> 0.958
@@ -20,30 +24,31 @@ recognition. CVPR 2016, section 3.1 and appendix A.
 
 import math
 import numbers
+import re
 
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
-RATIO = 100  # of a sample's largest assignment to its second largest, as in the paper
-EPSILON = 0.001  # what slim's batch norm adds to the variance
+RATIO = 100  # A sample's largest assignment over its second largest, as in the paper.
+EPSILON = 0.001  # What slim's batch norm adds to the variance.
 
 
 def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0):
-    """Values for a layer's variables, by which its soft assignment is that of the NetVLAD paper.
+    """Values for a layer's variables that make its soft assignment that of the NetVLAD paper.
 
-    With the centres c of k-means, that is ``a = softmax(-alpha |x - c|^2)`` (equation 2). The layer has it as
+    With the centres c of k-means, this is ``a = softmax(-alpha |x - c|^2)`` (equation 2). The layer computes it as
     ``softmax(x W + b)`` with ``W = 2 alpha (c - m)`` and ``b = -alpha (|c|^2 - |m|^2)``. m, the mean of the centres,
-    cancels in the softmax, and keeps float32's rounding errors small. With batch norm, b is in its offset, and its
-    moving averages are the statistics of x W, so that the assignment is the same in inference mode.
+    cancels in the softmax and keeps float32's rounding errors small. With batch norm, its offset holds b and its moving
+    averages are the statistics of x W, so that the assignment is the same in inference mode.
 
     Args:
-      samples: what the layer will pool, an array [T, D], without the padding of lists. Normalise it as you do for the
-        layer. Beside it, two arrays [T, K] of float64 are held.
+      samples: what the layer will pool, an array [T, D] without the padding of lists, normalised as it will be for the
+        layer. The function needs memory for two more arrays [T, K] of float64.
       cluster_size: K, the number of clusters, a positive integer.
-      add_batch_norm: that of the layer. Default True.
-      alpha: how sharp the assignment is, a number above 0. Default None: so that a sample's largest assignment is 100
-        times its second largest, in the geometric mean over the samples.
-      seed: of k-means. Default 0.
+      add_batch_norm: as for the layer. Default True.
+      alpha: how sharp the assignment is, a number above 0. By default a sample's largest assignment is 100 times its
+        second largest, in the geometric mean over the samples.
+      seed: the seed of k-means. Default 0.
 
     Returns:
       A dict of float32 arrays by the names of the variables: cluster_weights [D, K]; cluster_biases [K], or
@@ -72,7 +77,7 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0)
     values = {"cluster_weights": weights}
     if add_batch_norm:
         activations = alpha * nearness - biases
-        # Rounded before the others follow from it, so that it cancels.
+        # Rounded here, so that exactly these values cancel in the layer.
         mean, variance = (np.float32(statistic(activations, axis=0)) for statistic in (np.mean, np.var))
         values["cluster_bn/gamma"] = np.sqrt(variance.astype(np.float64) + EPSILON)
         values["cluster_bn/beta"] = biases + mean
@@ -84,44 +89,94 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0)
     return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
 
-def assign(session, scope, values):
-    """Gives a layer's variables the values of `kmeans_start`, in a session. Nothing is added to its graph.
+def assign(session, scope, values, suffix=None):
+    """Assigns the values of `kmeans_start` to a layer's variables.
 
     Args:
-      session: a ``tf.compat.v1.Session``. Run the initialisers before this: after it, they would overwrite the values.
-      scope: the variable scope that the layer was built in, or its name; "" for none.
-      values: what `kmeans_start` returned. cluster_weights2 and covar_weights are left out where the layer has none.
+      session: a ``tf.compat.v1.Session``; or a `PoolingLayer` or `PoolingModule` of tf2.py. Run a session's
+        initialisers before this: after it, they would overwrite the values. Nothing is added to its graph.
+      scope: the variable scope that the layer was built in, or its name; "" for none, and for TensorFlow 2.
+      values: what `kmeans_start` returned. cluster_weights2 and covar_weights are ignored where the layer has none.
+      suffix: what the names of the variables end with, such as "_video", where a method such as those of
+        forks/soccernet_multimodal.py has one. By default it is found, unless layers with several share the scope.
 
     Returns:
       The names of the variables that were assigned, sorted.
 
     Raises:
-      ValueError: if the scope has no such layer, or the layer has batch norm and the values do not or the other way
-        round, or a shape does not fit. Nothing is assigned then.
+      ValueError: if there is no such layer, if only one of the layer and the values has batch norm, or if a shape does
+        not fit. Nothing is assigned then.
     """
-    scope = getattr(scope, "name", scope)
-    prefix = scope + "/" if scope else ""
-    there = {variable.op.name: variable for variable in session.graph.get_collection("variables")}
-    initializers, feed = {}, {}
+    prefix = getattr(scope, "name", scope).rstrip("/")
+    prefix += "/" if prefix else ""
+    is_session = not hasattr(session, "variables_by_name")
+    if is_session:
+        variables = {variable.op.name: variable for variable in session.graph.get_collection("variables")}
+    else:
+        variables = session.variables_by_name
+    if suffix is None:
+        suffix = _suffix(prefix, variables)
+    assigned = {}
     for name, value in values.items():
-        variable = there.get(prefix + name)
-        if variable is None:
-            if name in ("cluster_weights2", "covar_weights"):
-                continue
-            got = ", ".join(sorted(other for other in there if other.startswith(prefix + "cluster_"))) or "none"
-            raise ValueError(
-                f"scope: expected a layer with the variable {prefix}{name}, got clusters with {got}. The arguments "
-                "cluster_size and add_batch_norm of kmeans_start are to be those of the layer."
-            )
-        if variable.shape.as_list() != list(value.shape):
-            raise ValueError(
-                f"{prefix}{name}: expected values of the variable's shape {tuple(variable.shape.as_list())}, "
-                f"got {value.shape}"
-            )
-        initializers[prefix + name] = variable.initializer
-        feed[variable.initializer.inputs[1]] = value
-    session.run(initializers, feed)
-    return sorted(initializers)
+        first, slash, rest = name.partition("/")
+        full_name = prefix + first + suffix + slash + rest
+        parts = _parts(full_name, variables)
+        if parts:
+            assigned.update(zip(parts, _pieces(full_name, value, [variables[part] for part in parts])))
+        elif name not in ("cluster_weights2", "covar_weights"):
+            raise ValueError(_missing(full_name, variables))
+    if is_session:
+        initializers = [variables[name].initializer for name in assigned]
+        session.run(initializers, {op.inputs[1]: piece for op, piece in zip(initializers, assigned.values())})
+    else:
+        for name, piece in assigned.items():
+            variables[name].assign(piece)
+    return sorted(assigned)
+
+
+def _parts(name, variables):
+    """The names of the parts that a partitioner has split a variable into, in order; otherwise its own name alone.
+
+    TensorFlow appends a number where another op of the graph already had the name.
+    """
+    found = [other for other in variables if re.fullmatch(re.escape(name) + r"(/part_\d+)?(_\d+)?", other)]
+    return [name] if name in found else sorted(found, key=lambda other: [int(n) for n in re.findall(r"_(\d+)", other)])
+
+
+def _suffix(prefix, variables):
+    """What the names of the only layer of the scope end with."""
+    if _parts(prefix + "cluster_weights", variables):
+        return ""
+    found = [re.fullmatch(re.escape(prefix) + r"cluster_weights(_[^/]+)(/part_\d+)?", name) for name in variables]
+    suffixes = sorted({match.group(1) for match in found if match})
+    if len(suffixes) > 1:
+        raise ValueError(
+            f"suffix: expected one of {', '.join(suffixes)}, because layers with all of these share the scope"
+        )
+    return suffixes[0] if suffixes else ""
+
+
+def _pieces(name, value, parts):
+    """The value, split along one dimension as the variables `parts` are."""
+    shapes = [tuple(int(size) for size in part.shape) for part in parts]
+    for axis in range(value.ndim):
+        pieces = np.split(value, np.cumsum([shape[axis] for shape in shapes])[:-1], axis)
+        if [piece.shape for piece in pieces] == shapes:
+            return pieces
+    raise ValueError(
+        f"{name}: expected values of the variable's shape {' + '.join(map(str, shapes))}, got {value.shape}. "
+        "The samples and the cluster_size of kmeans_start have to be those of the layer"
+    )
+
+
+def _missing(name, variables):
+    """The message of the error that there is no variable of this name."""
+    cluster = re.compile(r"(.*/)?cluster_(weights|biases|bn)(_[^/]+)?(/gamma|/part_\d+)?")
+    found = [other for other in sorted(variables) if cluster.fullmatch(other)]
+    return (
+        f"scope: expected a layer with the variable {name}, got {', '.join(found) or 'none'}. "
+        "The scope, and add_batch_norm of kmeans_start, have to be those of the layer"
+    )
 
 
 def _checked_samples(samples, cluster_size):
@@ -143,9 +198,9 @@ def _checked_samples(samples, cluster_size):
 
 
 def _alpha(nearness):
-    """By which the ratio of the two largest assignments, ``exp(alpha * gap)``, is 100 in the geometric mean.
+    """The alpha that makes the ratio of the two largest assignments, ``exp(alpha * gap)``, 100 in the geometric mean.
 
-    That is the rule of the paper's own code. The arithmetic mean would hang on the few samples of the largest gaps.
+    The paper's own code has this rule. In an arithmetic mean, the few samples with the largest gaps would decide.
     """
     if nearness.shape[1] == 1:
         return 1.0
@@ -154,7 +209,7 @@ def _alpha(nearness):
 
 
 def _deviations(samples, nearest, cluster_size):
-    """The standard deviation of each cluster's samples, at least a tenth of that of all, and above 0. [D, K]"""
+    """The standard deviation of each cluster's samples, above 0 and at least a tenth of that of all samples. [D, K]"""
     overall = samples.std(axis=0)
     least = np.maximum(0.1 * overall, max(1e-3 * overall.mean(), 1e-6))
     deviations = [least] * cluster_size

@@ -1,9 +1,10 @@
-"""The photographs that scikit-image and scikit-learn bring, cut into places, and what local descriptors see of each.
+"""The photographs that come with scikit-image and scikit-learn, cut into places; views of them, and local descriptors.
 
 A place is a square tile of a photograph; tiles overlap by a third. A view of a place is its tile through a random
 homography (turned, nearer or farther, shifted, tilted) in another light (gamma, shading, blur, noise). The local
-descriptors of a view are DAISY's on a grid, the square roots of unit sums, as in RootSIFT. Flat spots have none, so
-that views differ in the number of their descriptors. Nothing is downloaded, and one seed gives the same views.
+descriptors of a view are DAISY's on a grid, normalised to the sum 1, then square roots, as in RootSIFT. Flat spots have
+none, so that views differ in the number of their descriptors. Nothing is downloaded, and the same seed makes the same
+views.
 
 References:
   Tola, Lepetit, Fua: DAISY: an efficient dense descriptor applied to wide-baseline stereo. PAMI 2010.
@@ -11,34 +12,36 @@ References:
 """
 
 import collections
-import concurrent.futures
-import contextlib
 import functools
 import hashlib
 import math
-import multiprocessing
 import os
 import zipfile
 
+import joblib
 import numpy as np
 from loupe_examples import files
 from loupe_examples.errors import UserError
+from scipy.ndimage import gaussian_filter
+from skimage import data, transform
+from skimage.feature import daisy
+from sklearn.datasets import load_sample_image
 
 TRAIN = ["astronaut", "brick", "camera", "china", "flower", "grass", "hubble_deep_field", "immunohistochemistry"]
 TRAIN += ["retina", "text"]
-# Those of TRAIN that are held out of the training to choose settings by.
+# Some of TRAIN, which --validate holds out of the training to test on.
 VALIDATION = ["astronaut", "brick", "camera"]
 TEST = ["chelsea", "coffee", "coins", "gravel", "page", "rocket"]
 LEFT, RIGHT = "motorcycle_left", "motorcycle_right"
 PHOTOGRAPHS = TRAIN + TEST + [LEFT]
 
-SIDE = 96  # pixels, of a tile and of a view
-STRIDE = 64  # pixels from one tile to the next
-LARGEST = 640  # pixels, to which the longer side of a larger photograph is reduced
+SIDE = 96  # The side of a tile and of a view, in pixels.
+STRIDE = 64  # Pixels from one tile to the next.
+LARGEST = 640  # The longer side of a photograph; larger ones are reduced to it.
 DAISY = {"step": 6, "radius": 12, "rings": 2, "histograms": 6, "orientations": 8}
-MAX_DESCRIPTORS = 144  # of a view: 12 x 12
-WIDTH = (DAISY["rings"] * DAISY["histograms"] + 1) * DAISY["orientations"]  # of a descriptor: 104
-QUERIES = 3  # random views of each test place
+MAX_DESCRIPTORS = 144  # In a view: 12 x 12.
+WIDTH = (DAISY["rings"] * DAISY["histograms"] + 1) * DAISY["orientations"]  # The width of a descriptor: 104.
+QUERIES = 3  # Random views of each test place.
 
 Place = collections.namedtuple("Place", "photograph row column")
 Place.__doc__ = "The tile around this row and column of the photograph of this name."
@@ -48,27 +51,27 @@ class Views(collections.namedtuple("Views", "lists lengths place number")):
     """Views as lists of descriptors.
 
     Attributes:
-      lists: the descriptors, filled up with zeros, float32 [views, MAX_DESCRIPTORS, D].
+      lists: the descriptors, padded with zeros, float32 [views, MAX_DESCRIPTORS, D].
       lengths: how many descriptors each view has. [views]
-      place: what place each shows, an index of a list of all places. [views]
-      number: which view of its place each is; 0 is the tile as it is. [views]
+      place: which place each shows, an index of the list of all places. [views]
+      number: the number of the view among those of its place; 0 is the tile itself. [views]
     """
 
     @property
     def is_real(self):
-        """Which descriptors do not fill the lists up. bool [views, MAX_DESCRIPTORS]"""
+        """Which descriptors are not padding. bool [views, MAX_DESCRIPTORS]"""
         return np.arange(self.lists.shape[1]) < self.lengths[:, np.newaxis]
 
     def where(self, kept):
-        """Those views that the mask `kept` [views] keeps."""
+        """The views where the mask `kept` [views] is true."""
         return Views(*[values[kept] for values in self])
 
     def rows(self):
-        """All descriptors, without what fills the lists up. [T, D]"""
+        """All descriptors, without the padding. [T, D]"""
         return self.lists[self.is_real]
 
     def mapped(self, function):
-        """The views with the descriptors that `function` makes of the rows [T, D]."""
+        """The views with `function` applied to their descriptors, the rows [T, D]."""
         rows = function(self.rows())
         lists = np.zeros(self.lists.shape[:2] + rows.shape[1:], np.float32)
         lists[self.is_real] = rows
@@ -76,19 +79,19 @@ class Views(collections.namedtuple("Views", "lists lengths place number")):
 
 
 def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=None):
-    """All places and views, from the cache in `directory`, or made, which takes half a minute, and put there.
+    """All places and views, from the cache in `directory`. The first call makes them, which takes half a minute.
 
     Args:
-      directory: of the cache; it is made if there is none.
-      seed: of the homographies and the light.
-      train_views: how many random views each place of a photograph that trains has.
+      directory: the directory of the cache; it is created if it does not exist.
+      seed: the seed of the homographies and the light.
+      train_views: how many random views each place of a photograph for training has.
       stride: pixels from one tile to the next.
-      workers: processes that make views. Default None: one for each core.
-      progress: a bar of tqdm, which moves on for each photograph, or None.
+      workers: how many processes make views. Default None: one for each core.
+      progress: a bar of tqdm, which is updated for each photograph, or None.
 
     Returns:
       The list of all places; and the `Views` of the photographs TRAIN, of the photographs TEST, and of the stereo pair,
-      whose numbers from 1 on are of the right photograph, 1 as it is.
+      whose numbers from 1 on are views of the right photograph, and 1 is its tile.
     """
     settings = [PHOTOGRAPHS, SIDE, LARGEST, DAISY, QUERIES, seed, train_views, stride]
     path = os.path.join(directory, f"views-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}.npz")
@@ -122,20 +125,14 @@ def _read(path):
 
 def _made(seed, train_views, stride, workers, progress):
     """The arrays of the cache."""
-    job = functools.partial(_of_photograph, seed=seed, train_views=train_views, stride=stride)
+    job = joblib.delayed(_of_photograph)
     results = []
-    with contextlib.ExitStack() as stack:
-        mapped = map
-        if workers != 1:
-            # Spawned, because a process that has started TensorFlow's threads is not to be forked.
-            context = multiprocessing.get_context("spawn")
-            count = min(workers or os.cpu_count() or 1, len(PHOTOGRAPHS))
-            pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context)
-            mapped = stack.enter_context(pool).map
-        for result in mapped(job, PHOTOGRAPHS):
-            results.append(result)
-            if progress is not None:
-                progress.update()
+    for result in joblib.Parallel(workers or -1, return_as="generator")(
+        job(name, seed, train_views, stride) for name in PHOTOGRAPHS
+    ):
+        results.append(result)
+        if progress is not None:
+            progress.update()
     found, seen = [], []
     for photograph, (own_places, own_views) in enumerate(results):
         seen += [(rows, len(found) + place, number) for rows, place, number in own_views]
@@ -166,8 +163,8 @@ def _of_photograph(name, seed, train_views, stride):
 
 
 def image(place, number, seed):
-    """View `number` of a place: 0 is its tile, the others are random. For the left of the stereo pair, those from 1 on
-    are of the right, and 1 is its tile."""
+    """View `number` of a place: 0 is its tile, the others are random. Of the left photograph of the stereo pair, the
+    views from 1 on are views of the right one, and 1 is its tile."""
     if place.photograph == LEFT and number > 0:
         place, number = counterpart(place), number - 1
     pixels = photograph(place.photograph)
@@ -179,10 +176,7 @@ def image(place, number, seed):
 
 @functools.lru_cache(maxsize=4)
 def photograph(name):
-    """A photograph by its name in skimage.data or sklearn.datasets, grey, float32 from 0 to 1. [height, width]"""
-    from skimage import data, transform
-    from sklearn.datasets import load_sample_image
-
+    """A photograph by its name in skimage.data or sklearn.datasets, in grey, float32 from 0 to 1. [height, width]"""
     if name in ("china", "flower"):
         pixels = load_sample_image(name + ".jpg")
     elif name in (LEFT, RIGHT):
@@ -200,7 +194,7 @@ def photograph(name):
 
 
 def places(name, pixels, stride=STRIDE):
-    """The tiles of a photograph that show something, by rows."""
+    """The tiles of a photograph, row by row, without flat ones."""
     found = [
         Place(name, row, column)
         for row in range(SIDE // 2, pixels.shape[0] - SIDE // 2 + 1, stride)
@@ -210,14 +204,14 @@ def places(name, pixels, stride=STRIDE):
 
 
 def tile(pixels, place):
-    """The place as it is. [SIDE, SIDE]"""
+    """The tile of the place. [SIDE, SIDE]"""
     half = SIDE // 2
     return pixels[place.row - half : place.row + half, place.column - half : place.column + half]
 
 
 def counterpart(place):
-    """Where the right photograph of the stereo pair shows a place of the left one, by the median of the disparity that
-    comes with the pair; None where that is not wholly in it."""
+    """The place in the right photograph of the stereo pair that shows a place of the left one, by the median of the
+    disparity that comes with the pair; None where it is not completely inside the photograph."""
     disparity, scale = _disparity()
     row, column = int(place.row / scale), int(place.column / scale)
     half = int(SIDE / 2 / scale)
@@ -228,17 +222,13 @@ def counterpart(place):
 
 @functools.lru_cache(maxsize=1)
 def _disparity():
-    """In pixels of the full photograph, and what that is reduced by."""
-    from skimage import data
-
+    """The disparity in pixels of the full photograph, and the factor by which the photograph is reduced."""
     disparity = data.stereo_motorcycle()[2]
     return disparity, min(LARGEST / max(disparity.shape), 1)
 
 
 def view(pixels, place, rng):
     """The place through a random homography and in another light, float32 from 0 to 1. [SIDE, SIDE]"""
-    from scipy.ndimage import gaussian_filter
-    from skimage import transform
 
     def about(largest):
         return rng.uniform(-largest, largest)
@@ -262,8 +252,6 @@ def view(pixels, place, rng):
 
 def descriptors(image):
     """The local descriptors of a view, each of length 1. float32 [from 1 to MAX_DESCRIPTORS, WIDTH]"""
-    from skimage.feature import daisy
-
     histograms = daisy(image, normalization="off", **DAISY).reshape(-1, WIDTH)
     energy = np.linalg.norm(histograms, axis=1)
     histograms = histograms[energy >= 0.3 * np.percentile(energy, 90)]

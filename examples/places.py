@@ -1,18 +1,19 @@
 """Finds places again: NetVLAD, NetFV and Soft-DBoW, trained by triplets, against VLAD and the mean of the descriptors.
 
-A place is a tile of a photograph; some twenty come with scikit-image and scikit-learn. A view of it, through a random
-homography and in another light, is a list of local descriptors (see photographs.py), which a layer pools into one
-vector. The query is a view, and what is searched are the tiles: recall at N is the share of queries whose place is
-among the N nearest. Layers are trained on some photographs and tested on others. The stereo pair is a test of its own:
-queries are views of the right photograph, and their places are in the left one, among all tiles of the others.
+A place is a tile of a photograph; some twenty photographs come with scikit-image and scikit-learn. A view of a place,
+through a random homography and in another light, is a list of local descriptors (see photographs.py), which a layer
+pools into one vector. Each query is a view, and the program searches for it among the tiles: recall at N is the share
+of queries whose place is among the N nearest. Layers are trained on some photographs and tested on others. The stereo
+pair is a separate test: queries are views of the right photograph, their places are in the left one, and the tiles of
+all other photographs are searched too.
 
-Layers start from k-means (see kmeans_start.py) or from random variables. Each is tested as it is, and with its
-vectors whitened by the PCA of the training views. The program prints a table, and draws it, and what its best row finds
-for five queries, as PNG. Runs with the same seed, on the same machine, give the same recalls.
+Layers start from k-means (see kmeans_start.py) or from random variables. Each is tested as it is, and with its vectors
+whitened by the PCA of the training views. The program prints a table, draws it as PNG, and draws what its best row
+finds for five queries. Runs with the same seed on the same machine have the same recalls.
 
-Choose settings with --validate, which tests on held-out photographs of those that train. So were the defaults of the
-learning rate and the margin: of seed 1, the mean recall at 1 over all rows of trained layers was 0.464; 0.457 with a
-learning rate of 0.005, 0.456 with a margin of 0.3, and 0.422 with 0.02 and 0.3.
+Choose settings with --validate, which holds some of the training photographs out and tests on them. The defaults of the
+learning rate and the margin were chosen so: with seed 1, the mean recall at 1 over all rows of trained layers was
+0.464; it was 0.457 with a learning rate of 0.005, 0.456 with a margin of 0.3, and 0.422 with 0.02 and 0.3.
 
 References:
   Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place recognition.
@@ -24,32 +25,46 @@ import collections
 import os
 import time
 
-from loupe_examples.commandline import Parser, above_zero, positive, run, seed, writable
-from loupe_examples.errors import UserError
+from loupe_examples import commandline
 
+commandline.prepare()
+
+import loupe
+import numpy as np
+import photographs
+import tensorflow.compat.v1 as tf
+import tf_slim as slim
+from kmeans_start import assign, kmeans_start
+from loupe_examples import charts
+from loupe_examples.commandline import above_zero, positive, seed, writable
+from loupe_examples.errors import UserError
+from loupe_examples.progress import bar
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
+
+LAYERS = {"VLAD": loupe.NetVLAD, "NetVLAD": loupe.NetVLAD, "NetFV": loupe.NetFV, "Soft-DBoW": loupe.SoftDBoW}
 METHODS = ["mean", "VLAD", "NetVLAD", "NetFV", "Soft-DBoW"]
 STARTS = ["k-means", "random"]
 RECALLED = [1, 5, 10]
-FEATURES = 64  # of a descriptor after its PCA
-NEGATIVES = 5  # of each query of the training
-CANDIDATES = 100  # random views that the negatives are the nearest of
-ANCHORS = 16  # queries in a step
+FEATURES = 64  # The width of a descriptor after its PCA.
+NEGATIVES = 5  # The number of negatives of each query in training.
+CANDIDATES = 100  # The negatives are the nearest of so many random views.
+ANCHORS = 16  # The number of queries in a step.
 
-# Queries, positives and negatives of the training; queries and tiles of the tests. `stereo` is None with --validate.
+# The views for training, for the test, and of the stereo pair, which is None with --validate.
 Data = collections.namedtuple("Data", "places train test stereo seed")
 Result = collections.namedtuple("Result", "method start whitening width test stereo seconds")
 
-# What a flag is where it is not given.
+# The defaults of flags, without and with --quick.
 USUAL = {"epochs": 12, "train_views": 5, "stride": 64, "clusters": 32}
 QUICK = {"epochs": 3, "train_views": 3, "stride": 96, "clusters": 16}
 
 
 def main(argv=None):
     options = parsed(argv)
-    # For GPUs; one thread, below, does the same for CPUs.
+    # On GPUs, results repeat with this; on CPUs, with the one thread of the session.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
-    from loupe_examples.progress import bar
-
     data = load(options)
     runs = chosen(options)
     results = []
@@ -62,19 +77,13 @@ def main(argv=None):
             for result, found in tested(method, start, vectors, seconds, data, options):
                 results.append((result, found))
                 progress.write(line(result))
-    write(options.output, chart([result for result, _ in results], caption(data, options)))
-    write(options.picture, picture(*max(results, key=lambda pair: pair[0].test), data))
+    charts.write(options.output, chart([result for result, _ in results], caption(data, options)))
+    charts.write(options.picture, picture(*max(results, key=lambda pair: pair[0].test), data))
     print(f"chart: {options.output}\npicture: {options.picture}")
 
 
 def load(options):
-    """The places and the views, with descriptors whitened by the PCA of those of the training tiles."""
-    import numpy as np
-    import photographs
-    from loupe_examples.progress import bar
-    from sklearn.decomposition import PCA
-    from sklearn.preprocessing import normalize
-
+    """The places and the views, with descriptors whitened by the PCA of the training tiles' descriptors."""
     with bar(total=len(photographs.PHOTOGRAPHS), unit="photograph", desc="views", disable=None) as progress:
         places, *views = photographs.load(
             options.directory, options.seed, options.train_views, options.stride, options.workers, progress
@@ -86,7 +95,7 @@ def load(options):
     counts = [len(set(part.place)) for part in views]
     if counts[0] < ANCHORS or min(counts) == 0:
         raise UserError(
-            f"--stride: expected at least {ANCHORS} places that train and one in each test, "
+            f"--stride: expected at least {ANCHORS} places for training and one in each test, "
             f"got {', '.join(map(str, counts))} with {options.stride}"
         )
     tiles = views[0].where(views[0].number == 0)
@@ -97,7 +106,7 @@ def load(options):
 
 
 def chosen(options):
-    """The pairs of method and start that the table has a row for; the start of the mean is None."""
+    """The pairs of method and start that have rows in the table; the start of the mean is None."""
     runs = []
     for method in options.methods:
         starts = {"mean": [None], "VLAD": ["k-means"]}.get(method, options.start)
@@ -127,8 +136,6 @@ def pooled(method, start, data, options, progress=None):
 
 def mean(views):
     """The mean of each view's descriptors, of length 1. [views, D]"""
-    from sklearn.preprocessing import normalize
-
     return normalize(views.lists.sum(axis=1) / views.lengths[:, None])
 
 
@@ -136,12 +143,7 @@ class Network:
     """A layer of loupe in a session of its own. Its bare descriptors are the vectors, without projection or gates."""
 
     def __init__(self, method, data, options):
-        import loupe
-        import tensorflow.compat.v1 as tf
-        import tf_slim as slim
-
-        layers = {"NetVLAD": loupe.NetVLAD, "NetFV": loupe.NetFV, "Soft-DBoW": loupe.SoftDBoW, "VLAD": loupe.NetVLAD}
-        # So that all but Soft-DBoW have vectors of one width, and it has more than a few words.
+        # With these, all but Soft-DBoW have vectors of the same width, and Soft-DBoW has more than a few words.
         clusters = options.clusters * {"NetFV": 1, "Soft-DBoW": 8}.get(method, 2) // 2
         size, features = data.train.lists.shape[1:]
         with tf.Graph().as_default() as graph:
@@ -149,9 +151,9 @@ class Network:
             self.lists = tf.placeholder(tf.float32, [None, size, features])
             self.lengths = tf.placeholder(tf.int64, [None])
             self.is_training = tf.placeholder_with_default(False, [])
-            # In so few steps the moving averages would not arrive with the default decay, 0.999.
+            # With the default decay, 0.999, the moving averages would not settle in so few steps.
             with tf.variable_scope("pooling"), slim.arg_scope([slim.batch_norm], decay=0.9):
-                layer = layers[method](features, size, clusters, None, gating=False, is_training=self.is_training)
+                layer = LAYERS[method](features, size, clusters, None, gating=False, is_training=self.is_training)
                 self.pooled = layer.forward(self.lists, self.lengths)  # [B, P]
             self.clusters = clusters
 
@@ -176,9 +178,6 @@ class Network:
 
     def start(self, start, data, seed):
         """Initialises the variables, from k-means of the training tiles' descriptors, or at random."""
-        import numpy as np
-        from kmeans_start import assign, kmeans_start
-
         self.session.run(self.initializer)
         if start == "k-means":
             rows = data.train.where(data.train.number == 0).rows()
@@ -187,16 +186,12 @@ class Network:
 
     def vectors(self, views):
         """The pooled views, in inference mode. [views, P]"""
-        import numpy as np
-
         batches = [slice(first, first + 100) for first in range(0, len(views.lengths), 100)]
         feeds = [{self.lists: views.lists[batch], self.lengths: views.lengths[batch]} for batch in batches]
         return np.concatenate([self.session.run(self.pooled, feed) for feed in feeds])
 
     def train(self, data, options, progress=None):
-        """Steps over triplets, whose hard negatives are found anew in each epoch."""
-        import numpy as np
-
+        """Trains on triplets, whose hard negatives are searched anew in each epoch. Returns the losses."""
         rng = np.random.RandomState(options.seed)
         losses = []
         for _ in range(options.epochs):
@@ -211,13 +206,11 @@ class Network:
 
 
 def triplets(data, vectors, rng):
-    """Views of a step, for each step of an epoch: of ANCHORS places a query, a positive and the hard negatives of each.
+    """The views of each step of an epoch: for each of ANCHORS places, a query, a positive and its hard negatives.
 
-    The negatives are the nearest of CANDIDATES random views, by the current vectors [views, P], that are of different
-    places, none of which overlaps the query's.
+    The negatives are the nearest of CANDIDATES random views by the current vectors [views, P], each of another place
+    that does not overlap the query's.
     """
-    import numpy as np
-
     place = data.train.place
     apart = ~overlaps(data.places)
     of_place = {one: np.flatnonzero(place == one) for one in np.unique(place)}
@@ -234,19 +227,14 @@ def triplets(data, vectors, rng):
 
 
 def overlaps(places):
-    """Which places show a part of which, themselves too. bool [places, places]"""
-    import numpy as np
-    from photographs import SIDE
-
+    """Which places show a part of which, themselves included. bool [places, places]"""
+    side = photographs.SIDE
     names, rows, columns = (np.array(values)[:, np.newaxis] for values in zip(*places))
-    return (names == names.T) & (abs(rows - rows.T) < SIDE) & (abs(columns - columns.T) < SIDE)
+    return (names == names.T) & (abs(rows - rows.T) < side) & (abs(columns - columns.T) < side)
 
 
 def whitened(vectors, width, seed):
-    """The vectors by the PCA of the training views, to unit variance and then unit length; at most `width` wide."""
-    from sklearn.decomposition import PCA
-    from sklearn.preprocessing import normalize
-
+    """The vectors after the PCA of the training views, whitened and then of unit length; at most `width` wide."""
     width = min((width, vectors["train"].shape[1], len(vectors["train"]) - 1))
     solver = "full" if vectors["train"].shape[1] <= 2 * width else "randomized"
     pca = PCA(width, whiten=True, svd_solver=solver, random_state=seed).fit(vectors["train"])
@@ -261,7 +249,7 @@ def tested(method, start, vectors, seconds, data, options):
         found, truth = search(data.test, [data.test], used["test"], [used["test"]])
         stereo = None
         if data.stereo is not None:
-            # Any method finds nearly all of the right photograph as it is. So only random views of it are queries.
+            # Only random views of the right photograph are queries: every method finds nearly all of its tiles.
             parts = [data.stereo, data.test, data.train]
             tiles = [used[name] for name in ("stereo", "test", "train")]
             turned = data.stereo.number != 1
@@ -272,13 +260,11 @@ def tested(method, start, vectors, seconds, data, options):
 
 
 def search(views, tiled, vectors, vectors_of_tiled):
-    """Finds the queries, that is the random ones of the views, by their vectors among the tiles of the others.
+    """Searches for the queries, the random ones of the views, by their vectors among the tiles of `tiled`.
 
     Returns:
-      The places found, the nearest first [queries, largest of RECALLED], and the queries' own [queries].
+      The places found, the nearest first [queries, largest of RECALLED], and the queries' own places [queries].
     """
-    import numpy as np
-
     tiles = np.concatenate([own[part.number == 0] for part, own in zip(tiled, vectors_of_tiled)])
     places = np.concatenate([part.place[part.number == 0] for part in tiled])
     nearest = np.argsort(-vectors[views.number > 0] @ tiles.T, axis=1, kind="stable")[:, : max(RECALLED)]
@@ -304,9 +290,6 @@ def line(result):
 
 def chart(results, caption):
     """A figure of bars: the recall at 1 of each method, without and with whitening."""
-    import numpy as np
-    from loupe_examples import charts
-
     figure, axes = charts.bars(0.14, 0.78, "Places found again, by one vector for each view", caption)
     for offset, whitening, color in zip((-0.2, 0.2), ("", "PCA"), charts.COLORS):
         own = [result for result in results if result.whitening == whitening]
@@ -323,7 +306,7 @@ def chart(results, caption):
 
 
 def caption(data, options):
-    """What was trained and tested, in a line."""
+    """A line that says what was trained and tested."""
     trained, tested = len(set(data.train.place)), len(set(data.test.place))
     queries = int((data.test.number > 0).sum())
     return (
@@ -333,11 +316,7 @@ def caption(data, options):
 
 
 def picture(result, found, data):
-    """A figure of five queries of the test, each of another photograph, with the three places that are found first."""
-    import numpy as np
-    from matplotlib.figure import Figure
-    from photographs import image
-
+    """A figure of five test queries, each of another photograph, with the first three places found."""
     queries = data.test.where(data.test.number > 0)
     names = np.array([data.places[place].photograph for place in queries.place])
     rng = np.random.RandomState(data.seed)
@@ -347,7 +326,7 @@ def picture(result, found, data):
     for row, query in zip(axes, shown):
         images = [(queries.place[query], queries.number[query])] + [(place, 0) for place in found[query, :3]]
         for one, (place, number) in zip(row, images):
-            one.imshow(image(data.places[place], number, data.seed), cmap="gray", vmin=0, vmax=1)
+            one.imshow(photographs.image(data.places[place], number, data.seed), cmap="gray", vmin=0, vmax=1)
             one.set_xticks([])
             one.set_yticks([])
             is_right = place == queries.place[query]
@@ -362,36 +341,30 @@ def picture(result, found, data):
     return figure
 
 
-def write(path, figure):
-    """Writes the figure as PNG, whole or not at all."""
-    from loupe_examples import charts
-
-    try:
-        charts.write(path, figure)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-
-
 def parsed(argv):
-    parser = Parser(__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of all, to see it run in half a minute")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="what pools")
-    parser.add_argument("--start", nargs="+", choices=STARTS, default=STARTS, help="what trained layers start from")
+    parser = commandline.Parser(__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="use fewer views, epochs and clusters; takes half a minute"
+    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="the pooling methods")
+    parser.add_argument("--start", nargs="+", choices=STARTS, default=STARTS, help="how trained layers start")
     for name, meaning in [
-        ("epochs", "how often each place is a query of the training"),
-        ("train-views", "random views of each place that trains"),
+        ("epochs", "how often each place is a query in training"),
+        ("train-views", "random views of each place for training"),
         ("stride", "pixels from one tile of a photograph to the next; a tile has 96"),
         ("clusters", "cluster_size of NetVLAD; NetFV has half as many, and Soft-DBoW four times as many"),
     ]:
         usual, quick = (defaults[name.replace("-", "_")] for defaults in (USUAL, QUICK))
         parser.add_argument(f"--{name}", type=positive, help=f"{meaning} (default: {usual}, quick {quick})")
-    parser.add_argument("--learning-rate", type=above_zero, default=0.01, help="Adam's, at the start")
-    parser.add_argument("--margin", type=above_zero, default=0.2, help="of the triplets, between squared distances")
-    parser.add_argument("--whitened-width", type=positive, default=256, help="largest width of whitened vectors")
-    parser.add_argument("--validate", action="store_true", help="test on held-out photographs of those that train")
+    parser.add_argument("--learning-rate", type=above_zero, default=0.01, help="Adam's learning rate at the start")
+    parser.add_argument(
+        "--margin", type=above_zero, default=0.2, help="the margin of the triplets, between squared distances"
+    )
+    parser.add_argument("--whitened-width", type=positive, default=256, help="the largest width of whitened vectors")
+    parser.add_argument("--validate", action="store_true", help="hold some training photographs out and test on them")
     parser.add_argument("--workers", type=positive, help="processes that make the views (default: one for each core)")
-    parser.add_argument("--seed", type=seed, default=1, help="of views, k-means, weights and order")
-    parser.add_argument("--directory", default="places", help="where the views are kept for the next run")
+    parser.add_argument("--seed", type=seed, default=1, help="the seed of views, k-means, weights and order")
+    parser.add_argument("--directory", default="places", help="the cache of the views")
     parser.add_argument("--output", type=writable, default="places.png", metavar="PNG", help="the chart")
     parser.add_argument("--picture", type=writable, default="places_found.png", metavar="PNG", help="five queries")
     options = parser.parse_args(argv)
@@ -405,4 +378,4 @@ def parsed(argv):
 
 
 if __name__ == "__main__":
-    run(main)
+    commandline.run(main)

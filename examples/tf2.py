@@ -1,4 +1,4 @@
-"""The layers of loupe for TensorFlow 2: `PoolingLayer` for Keras, `PoolingModule` for all else. Import or copy it.
+"""The layers of loupe for TensorFlow 2: `PoolingLayer` for Keras, `PoolingModule` for other code. Import or copy it.
 
     from tf2 import PoolingLayer
 
@@ -8,17 +8,24 @@
         keras.layers.Dense(10),
     ])
 
-loupe builds TensorFlow 1 graphs, and asks for its variables by ``tf.compat.v1.get_variable``. In TensorFlow 2 nothing
-keeps what that makes. So here the layer or module owns the variables: it makes them once, by loupe's own initialisers,
-and hands them over whenever ``forward`` asks, through a custom getter of the variable scope. They are trained and
-saved like all others of TensorFlow 2, and ``forward`` is what it is in a session. For TensorFlow 2.12 and later.
+loupe builds TensorFlow 1 graphs and asks for its variables by ``tf.compat.v1.get_variable``; TensorFlow 2 does not keep
+the variables that this creates. Here the layer or module owns them: it creates them once, by loupe's own initialisers,
+and a custom getter of the variable scope returns them whenever ``forward`` asks. They are trained and saved like all
+other variables of TensorFlow 2, and ``forward`` is the same as in a session. For TensorFlow 2.12 and later.
 """
 
 import collections
+import contextlib
+import glob
 import inspect
 import numbers
+import os
+import re
+import sys
+import tempfile
 
 import loupe
+import numpy as np
 import tensorflow as tf
 import tf_slim as slim
 
@@ -31,17 +38,19 @@ if tf.__version__.startswith("1."):
 keras = tf.keras
 IS_KERAS_2 = not hasattr(keras, "version") or keras.version().startswith("2.")
 
+METHODS = {method.__name__: method for method in (loupe.NetVLAD, loupe.NetRVLAD, loupe.NetFV, loupe.SoftDBoW)}
+
 Wanted = collections.namedtuple("Wanted", "shape dtype initializer trainable")
 
 
 class Pooling:
-    """What `PoolingLayer` and `PoolingModule` share: a layer of loupe whose variables somebody else owns.
+    """What `PoolingLayer` and `PoolingModule` share: a layer of loupe whose variables they own.
 
-    Args: those of `PoolingLayer`.
+    Args: those of `PoolingLayer`; `own` is a dict of the method's own arguments.
     """
 
-    def __init__(self, method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay):
-        self.method = method_of(method)
+    def __init__(self, method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay, own):
+        self.method = method
         if not isinstance(decay, numbers.Real) or not 0 <= decay < 1:
             raise ValueError(f"decay: expected a number from 0 to below 1, got {decay!r}")
         self.decay = float(decay)
@@ -53,14 +62,16 @@ class Pooling:
             "gating": gating,
             "add_batch_norm": add_batch_norm,
         }
-        layer = self.method(**arguments, is_training=False)  # Checks them, and makes plain numbers of them.
+        layer = self.method(**arguments, **own, is_training=False)
+        # The layer has checked them, and holds sizes as ints and flags as bools.
         self.arguments = {name: getattr(layer, name) for name in arguments}
+        self.arguments.update((name, v.item() if isinstance(v, np.generic) else v) for name, v in own.items())
         if max_samples is None:
             self.arguments["max_samples"] = None
         self.wanted, self.width = self._read_off_a_graph()
 
     def _read_off_a_graph(self):
-        """The variables that ``forward`` asks for, a dict of `Wanted` by name, in order; and its output's width."""
+        """The variables that ``forward`` asks for, an ordered dict of `Wanted` by name; and the width of its output."""
         wanted = collections.OrderedDict()
 
         def note(getter, name, *args, **kwargs):
@@ -75,12 +86,16 @@ class Pooling:
             y = self._forward(note, lists, None, False)
         return wanted, y.shape[-1]
 
-    def variables(self, create):
-        """The variables that ``forward`` asks for, a dict by name, each made by ``create(name, initial, wanted)``.
+    def config(self):
+        """The arguments of the constructor, from which `PoolingLayer.from_config` makes the layer again."""
+        return dict(self.arguments, method=name_of(self.method), decay=self.decay)
 
-        ``initial(shape, dtype)`` is the initial value.
+    def variables(self, create):
+        """The variables that ``forward`` asks for, a dict by name, each from ``create(name, initial, wanted)``.
+
+        ``initial(shape, dtype)`` returns the initial value.
         """
-        # Not in the function that may be being traced, which would make them anew each time.
+        # Outside of a function that is being traced, which would create them anew at each tracing.
         with tf.init_scope():
             return {name: create(name, initial_value(wanted), wanted) for name, wanted in self.wanted.items()}
 
@@ -90,42 +105,41 @@ class Pooling:
         return self._forward(lambda getter, name, *args, **kwargs: variables[name], x, num_samples, training)
 
     def _forward(self, getter, x, num_samples, training):
-        x = tf.convert_to_tensor(x)
         arguments = dict(self.arguments, is_training=training)
+        if isinstance(x, tf.RaggedTensor):
+            x, num_samples = padded(x, num_samples, arguments["max_samples"])
+        x = x if tf.is_tensor(x) else tf.convert_to_tensor(x)
         if arguments["max_samples"] is None:
             if x.shape.rank == 2:
                 raise ValueError(f"x: expected lists or maps where max_samples is None, got rows of shape {x.shape}")
             counted = x.shape[1:-1].num_elements()
             arguments["max_samples"] = tf.reduce_prod(tf.shape(x)[1:-1]) if counted is None else counted
+        lengths = {} if num_samples is None else {"num_samples": num_samples}
         # The root scope, whatever scope the caller is in, because the names are those of the dict.
         scope = tf.compat.v1.VariableScope(reuse=tf.compat.v1.AUTO_REUSE, name="", use_resource=True)
         with tf.compat.v1.variable_scope(scope, custom_getter=getter, auxiliary_name_scope=False):
-            # Without a collection, batch norm updates its moving averages where it is run, once, and nobody has to.
+            # Without a collection, batch norm updates its moving averages by itself, where it runs.
             with slim.arg_scope([slim.batch_norm], decay=self.decay, updates_collections=None):
-                return self.method(**arguments).forward(x, num_samples)
+                return self.method(**arguments).forward(x, **lengths)
 
     def load(self, variables, path, scope):
-        """Assigns the variables of a TensorFlow 1 checkpoint, all of them or, with an error, none."""
-        try:
-            reader = tf.train.load_checkpoint(path)
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise ValueError(f"path: expected a checkpoint, got {path!r} ({error})") from error
-        shapes, prefix = reader.get_variable_to_shape_map(), scope.rstrip("/") + "/" if scope else ""
-        problems = []
-        for name in variables:
-            expected, got = list(self.wanted[name].shape), shapes.get(prefix + name)
-            if got != expected:
-                problems.append(
-                    f"{prefix}{name}: expected shape {expected}, got " + ("none" if got is None else f"{got}")
-                )
-        if problems:
-            raise ValueError(f"{path}: " + "; ".join(problems))
+        """Assigns the values of a TensorFlow 1 checkpoint to all variables, or raises an error and assigns none."""
+        prefix = scope.rstrip("/") + "/" if scope else ""
+        with checkpoint_reader(path) as reader:
+            shapes, problems = reader.get_variable_to_shape_map(), []
+            for name in variables:
+                expected, got = list(self.wanted[name].shape), shapes.get(prefix + name, "none")
+                if got != expected:
+                    problems.append(f"{prefix}{name}: expected shape {expected}, got {got}")
+            if problems:
+                raise ValueError(f"{path}: " + "; ".join(problems))
+            values = {name: reader.get_tensor(prefix + name) for name in variables}
         for name, variable in variables.items():
-            variable.assign(reader.get_tensor(prefix + name))
+            variable.assign(values[name])
 
 
 def initial_value(wanted):
-    """A function of shape and dtype, as Keras wants it, for the initialiser that get_variable was given."""
+    """A function of shape and dtype, as Keras expects it, for the initialiser that get_variable was given."""
     initializer = wanted.initializer
     if initializer is None:
         initializer = tf.compat.v1.glorot_uniform_initializer()
@@ -135,30 +149,139 @@ def initial_value(wanted):
     return lambda shape=wanted.shape, dtype=None, **_: initializer(shape, wanted.dtype)
 
 
+def padded(x, num_samples, max_samples):
+    """Ragged lists [B, None, D] as lists [B, N, D] that are padded with zeros, and their lengths [B]."""
+    if num_samples is not None:
+        raise ValueError("num_samples: expected None with a ragged x, which has the lengths, got both")
+    if x.ragged_rank != 1 or x.shape.rank != 3:
+        raise ValueError(
+            f"x: expected ragged lists [B, None, D] of ragged_rank 1, got shape {x.shape}, ragged_rank {x.ragged_rank}"
+        )
+    if max_samples is None:
+        # With one sample of padding more, so that lists have a sample even where all of them are empty.
+        lists = tf.pad(x.to_tensor(), [[0, 0], [0, 1], [0, 0]])
+    else:
+        # This cuts longer lists off, but ``forward`` refuses their lengths.
+        lists = x.to_tensor(shape=[None, max_samples, None])
+    return lists, x.row_lengths()
+
+
+def real_first(x, mask):
+    """The lists [B, N, D], their real samples first and otherwise in their order, and how many those are [B]."""
+    lists = tf.reshape(x, tf.stack([tf.shape(x)[0], -1, x.shape[-1]]))
+    mask = tf.reshape(tf.cast(mask, tf.int32), tf.shape(lists)[:2])
+    order = tf.argsort(mask, axis=1, direction="DESCENDING", stable=True)
+    return tf.gather(lists, order, batch_dims=1), tf.reduce_sum(mask, axis=1)
+
+
 def method_of(method):
-    """The class of the pooling method, for the class or its name."""
+    """The class of the pooling method, for the class or a name, such as "NetVLAD" or "pointnetvlad.NetVLAD"."""
     if inspect.isclass(method) and issubclass(method, loupe.PoolingBaseModel):
         return method
-    found, classes = {}, [loupe.PoolingBaseModel]
+    own, found = own_methods(), []
+    if isinstance(method, str):
+        if method in METHODS:
+            return METHODS[method]
+        # What was given to load_model as custom_objects, with or without the name of the module.
+        for name in (method, method.rpartition(".")[2]):
+            custom = keras.utils.get_registered_object(name)
+            if inspect.isclass(custom) and issubclass(custom, loupe.PoolingBaseModel):
+                return custom
+        found = [own[name] for name in own if method in (name, own[name].__name__)]
+    if len(found) != 1:
+        raise ValueError(
+            "method: expected a subclass of loupe.PoolingBaseModel or the name of one "
+            f"({', '.join(list(METHODS) + sorted(own))}), got {method!r}. To load a model with a method of your own, "
+            "first import the module that defines it, or pass the class in custom_objects"
+        )
+    return found[0]
+
+
+def name_of(method):
+    """The name by which `method_of` finds the class: only the methods of loupe have one without a module."""
+    if method in METHODS.values():
+        return method.__name__
+    name = f"{method.__module__}.{method.__qualname__}"
+    if own_methods().get(name) is not method:
+        raise ValueError(
+            f"method: expected a class at the top level of a module, so that it is found when the layer is loaded or "
+            f"cloned, got {name}, which is inside a function or has been defined again since"
+        )
+    return name
+
+
+def own_methods():
+    """The subclasses of `loupe.PoolingBaseModel` that are at the top level of a module, without those of loupe, by
+    their names with the module."""
+    classes = [loupe.PoolingBaseModel]
     for base in classes:
         classes += base.__subclasses__()
-        # Of two with one name, loupe's, or the one that was defined last, such as again in a notebook.
-        found.update((c.__name__, getattr(loupe, c.__name__, c)) for c in base.__subclasses__())
-    if not isinstance(method, str) or method not in found:
-        names = ", ".join(sorted(found))
-        raise ValueError(
-            f"method: expected a subclass of loupe.PoolingBaseModel or the name of one ({names}), got {method!r}"
-        )
-    return found[method]
+    return {
+        f"{c.__module__}.{c.__name__}": c
+        for c in classes[1:]
+        if c not in METHODS.values() and getattr(sys.modules.get(c.__module__), c.__name__, None) is c
+    }
+
+
+def own_arguments(method):
+    """The names of the arguments that the method's constructor takes beyond those of `loupe.PoolingBaseModel`."""
+    names = set()
+    for c in method.__mro__:
+        if "__init__" in vars(c):
+            parameters = inspect.signature(c.__init__).parameters.values()
+            names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+            if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+                break  # Otherwise, the other arguments are those of a base class.
+    return names - set(inspect.signature(loupe.PoolingBaseModel.__init__).parameters)
+
+
+@contextlib.contextmanager
+def checkpoint_reader(path):
+    """A context with the reader of a checkpoint, given by its name, the name of one of its files, or its directory."""
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            name = checkpoint_name(os.fsdecode(path))
+            try:
+                reader = tf.compat.v1.train.NewCheckpointReader(name)
+            except tf.errors.NotFoundError:
+                if not os.path.exists(name + ".index"):
+                    raise
+                # TensorFlow takes the name for a pattern, and one with brackets or backslashes does not match itself.
+                for file in glob.glob(glob.escape(name) + ".*"):
+                    os.symlink(os.path.abspath(file), os.path.join(directory, "model" + file[len(name) :]))
+                reader = tf.compat.v1.train.NewCheckpointReader(os.path.join(directory, "model"))
+        except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"path: expected a checkpoint, got {path!r} ({error})") from error
+        yield reader
+
+
+def checkpoint_name(path):
+    """The name of a checkpoint without the endings of its files."""
+    exists = tf.io.gfile.exists
+    if not exists(path) and not exists(path + ".index"):
+        path = os.path.expanduser(path)
+    if exists(path + ".index"):
+        return path
+    if tf.io.gfile.isdir(path):
+        state = tf.train.get_checkpoint_state(path)
+        if state is None:
+            names = sorted(name[: -len(".index")] for name in tf.io.gfile.listdir(path) if name.endswith(".index"))
+            raise ValueError(f"the directory has no usable file checkpoint, but these: {', '.join(names) or 'none'}")
+        latest = state.model_checkpoint_path
+        # The directory may have been moved since.
+        return latest if exists(latest + ".index") else os.path.join(path, os.path.basename(latest))
+    name = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.rstrip("/"))
+    return name if exists(name + ".index") else path
 
 
 class PoolingModule(tf.Module):
     """A layer of loupe as a ``tf.Module``, for eager code and ``tf.function``.
 
-    ``module(x, num_samples=None, training=False)`` takes and returns what ``forward`` of the layer does. With
-    `training`, a bool or a scalar bool tensor, batch norm uses the statistics of the batch and updates its moving
-    averages. Take gradients by a ``tf.GradientTape`` and save the variables by ``tf.train.Checkpoint``. To export the
-    module, give it a function with a signature, which what is loaded then has too::
+    ``module(x, num_samples=None, training=False)`` takes and returns what ``forward`` of the layer does; x may also be
+    a ragged tensor ``[B, None, D]``, which has the lengths of its lists. With `training`, a bool or a scalar bool
+    tensor, batch norm uses the statistics of the batch and updates its moving averages. Take gradients by a
+    ``tf.GradientTape`` and save the variables by ``tf.train.Checkpoint``. To export the module, give it a function with
+    a signature; the loaded module has this function too::
 
         module.serve = tf.function(module, input_signature=[tf.TensorSpec([None, 100, 1024])])
         tf.saved_model.save(module, path)
@@ -177,10 +300,15 @@ class PoolingModule(tf.Module):
         add_batch_norm=True,
         decay=0.999,
         name=None,
+        **kwargs,
     ):
         super().__init__(name=name)
+        method = method_of(method)
+        unknown = sorted(set(kwargs) - own_arguments(method))
+        if unknown:
+            raise TypeError(f"PoolingModule: expected arguments of its own or of {method}, got {', '.join(unknown)}")
         self._pooling = Pooling(
-            method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay
+            method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay, kwargs
         )
         self.variables_by_name = self._pooling.variables(
             lambda name, initial, wanted: tf.Variable(
@@ -192,15 +320,16 @@ class PoolingModule(tf.Module):
         return self._pooling.pool(self.variables_by_name, x, num_samples, training)
 
     def load_tf1_checkpoint(self, path, scope=""):
-        """Takes the values of a TensorFlow 1 checkpoint.
+        """Assigns the values of a TensorFlow 1 checkpoint to the variables.
 
         Args:
-          path: of the checkpoint, such as ``train/model.ckpt-3000``, or of its directory, for the latest there.
+          path: the checkpoint, such as ``train/model.ckpt-3000``; one of its files; or its directory, of which the
+            latest checkpoint is taken.
           scope: the variable scope in which the layer was built, such as ``"tower/video"``. Default none.
 
         Raises:
-          ValueError: if it is no checkpoint, or variables are missing or of another shape, all of which are listed. The
-            module stays as it was.
+          ValueError: if there is no such checkpoint, or if variables are missing or have another shape; the message
+            lists them all. The module stays as it was.
         """
         self._pooling.load(self.variables_by_name, path, scope)
 
@@ -209,25 +338,30 @@ class PoolingModule(tf.Module):
 class PoolingLayer(keras.layers.Layer):
     """A layer of loupe as a Keras layer.
 
-    ``layer(x, num_samples=None)`` takes lists ``[B, N, D]`` or maps ``[B, H, W, D]`` and returns ``[B, O]``. How many
-    leading samples of each list are real is told by `num_samples`, integers ``[B]`` or ``[B, 1]``; or else by a Keras
-    mask, ``[B, N]`` or ``[B, H, W]``, of any order. Under ``training=True``, which ``fit`` sets, batch norm uses the
-    statistics of the batch and updates its moving averages; not so in a layer with ``trainable = False``, as in Keras's
-    own batch norm. XLA fails to train lengths or masks with batch norm: compile such a model with
-    ``jit_compile=False``, because Keras 3 turns XLA on by itself where there is a GPU.
+    ``layer(x, num_samples=None)`` takes lists ``[B, N, D]`` or maps ``[B, H, W, D]`` and returns ``[B, O]``. For lists
+    that are padded, pass their lengths as `num_samples`, integers ``[B]`` or ``[B, 1]``. Without `num_samples`, a Keras
+    mask, ``[B, N]`` or ``[B, H, W]``, says which samples are real, and a ragged tensor ``[B, None, D]`` has the lengths
+    of its lists.
+
+    With ``training=True``, which ``fit`` sets, batch norm uses the statistics of the batch and updates its moving
+    averages, unless the layer has ``trainable = False``, as in Keras's own batch norm. XLA cannot train lists of
+    different lengths with batch norm, and Keras 3 turns XLA on where there is a GPU: compile such a model with
+    ``jit_compile=False``.
 
     Args:
       method: ``"NetVLAD"``, ``"NetRVLAD"``, ``"NetFV"`` or ``"SoftDBoW"``; or a subclass of
-        `loupe.PoolingBaseModel`, or its name. Its constructor is called with the arguments below, by name.
+        `loupe.PoolingBaseModel`, or its name. To save or clone the layer, the class has to be at the top level of a
+        module, and to load it, that module has to be imported.
       feature_size: D, the width of a sample, a positive integer.
       max_samples: N, the number of samples in each list, a positive integer; None takes it from each input.
       cluster_size: K, the number of clusters, a positive integer.
       output_dim: O, the width of the output, a positive integer; None for the bare descriptor.
       gating: whether Context Gating follows. Default True.
       add_batch_norm: whether clusters and gates have batch norm, and biases otherwise. Default True.
-      decay: that of batch norm's moving averages, from 0 to below 1. Default 0.999, for trainings of thousands of
+      decay: the decay of batch norm's moving averages, from 0 to below 1. Default 0.999, for trainings of thousands of
         steps; 0.9 suits short ones.
-      kwargs: those of a Keras layer, such as `name`. The layer computes in float32 under every policy.
+      kwargs: arguments that the method's constructor takes besides these, such as `groups`; and those of a Keras layer,
+        such as `name`. The layer computes in float32 under every policy.
 
     Raises:
       RuntimeError: if Keras 3 runs on another backend than TensorFlow.
@@ -248,9 +382,16 @@ class PoolingLayer(keras.layers.Layer):
     ):
         if not IS_KERAS_2 and keras.backend.backend() != "tensorflow":
             raise RuntimeError(f"PoolingLayer: expected the backend tensorflow, got {keras.backend.backend()}")
-        super().__init__(**dict(kwargs, dtype="float32"))
+        method = method_of(method)
+        own = {name: kwargs.pop(name) for name in own_arguments(method) if name in kwargs}
+        try:
+            super().__init__(**dict(kwargs, dtype="float32"))
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"PoolingLayer: expected arguments of its own, of a Keras layer or of {method}, got {kwargs} ({error})"
+            ) from error
         self._pooling = Pooling(
-            method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay
+            method, feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, decay, own
         )
         self.supports_masking = True
 
@@ -295,21 +436,8 @@ class PoolingLayer(keras.layers.Layer):
         return (input_shape[0], self._pooling.width)
 
     def get_config(self):
-        return dict(
-            super().get_config(),
-            method=self._pooling.method.__name__,
-            decay=self._pooling.decay,
-            **self._pooling.arguments,
-        )
+        return dict(super().get_config(), **self._pooling.config())
 
     def load_tf1_checkpoint(self, path, scope=""):
-        """Takes the values of a TensorFlow 1 checkpoint, as `PoolingModule.load_tf1_checkpoint` says."""
+        """Assigns the values of a TensorFlow 1 checkpoint, as `PoolingModule.load_tf1_checkpoint` does."""
         self._pooling.load(self.variables_by_name, path, scope)
-
-
-def real_first(x, mask):
-    """The lists [B, N, D], their real samples first and otherwise in their order, and how many those are [B]."""
-    lists = tf.reshape(x, tf.stack([tf.shape(x)[0], -1, x.shape[-1]]))
-    mask = tf.reshape(tf.cast(mask, tf.int32), tf.shape(lists)[:2])
-    order = tf.argsort(mask, axis=1, direction="DESCENDING", stable=True)
-    return tf.gather(lists, order, batch_dims=1), tf.reduce_sum(mask, axis=1)

@@ -1,1 +1,1 @@
-"""What examples/digits.py and examples/youtube8m share: command lines, errors, whole files, the digits, the mean."""
+"""What the programs of examples/ share: command lines, errors, output files, charts, the digits, a pooling method."""

@@ -1,19 +1,19 @@
 """Bar charts in two colours, with a title and a caption; and figures as PNG files."""
 
 from loupe_examples import files
+from loupe_examples.errors import UserError
+from matplotlib.figure import Figure
 
 COLORS = ["#9ecae1", "#08519c"]
 
 
 def bars(bottom, top, title, caption):
-    """A figure and its axes, which are to get the bars, `labelled`.
+    """An empty chart: a figure and its axes.
 
     Args:
-      bottom, top: the axes' edges, parts of the figure's height.
-      title, caption: lines above them.
+      bottom, top: the axes' edges, as parts of the figure's height.
+      title, caption: lines above the axes.
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8, 4.5), dpi=150)
     axes = figure.add_axes([0.09, bottom, 0.89, top - bottom])
     axes.tick_params(length=0)
@@ -32,11 +32,14 @@ def labelled(axes, bars, digits):
 
 
 def legend(axes):
-    """Puts a legend of what has been drawn above the axes, on the right."""
+    """Adds a legend above the axes, on the right."""
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncol=2, frameon=False)
 
 
 def write(path, figure):
-    """Writes the figure as PNG, whole or not at all."""
-    with files.whole(path) as partial:
-        figure.savefig(partial, format="png")
+    """Writes the figure as PNG; if this fails, an older file stays as it was."""
+    try:
+        with files.whole(path) as partial:
+            figure.savefig(partial, format="png")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error

@@ -1,22 +1,31 @@
-"""Files that come to be whole or not at all."""
+"""Output files that are written completely or not at all."""
 
 import contextlib
 import os
+import shutil
+import tempfile
 import uuid
 
 
 @contextlib.contextmanager
 def whole(path, suffix=""):
-    """A context whose value is the name to write to, and which puts the file in its place at `path` at the end.
+    """A context whose value is the name to write to; at its end the file is moved to `path`.
 
-    If the block fails, there is none, and an older one stays as it was. The name to write to ends with the suffix.
+    If the block fails, `path` stays as it was. The name to write to ends with the suffix. A symlink stays a symlink to
+    the file. What is no regular file, such as a pipe or a device, gets the bytes of the file.
     """
+    is_device = os.path.exists(path) and not os.path.isfile(path)
+    target = os.path.join(tempfile.gettempdir(), "device") if is_device else os.path.realpath(path)
     # A name of its own for each writer: the processes of a cluster, on hosts that may give them the same process id,
     # can write into one directory at the same time.
-    partial = f"{path}.{uuid.uuid4().hex}.partial{suffix}"
+    partial = f"{target}.{uuid.uuid4().hex}.partial{suffix}"
     try:
         yield partial
-        os.replace(partial, path)
+        if is_device:
+            with open(partial, "rb") as file, open(path, "wb") as device:
+                shutil.copyfileobj(file, device)
+        else:
+            os.replace(partial, target)
     finally:
         with contextlib.suppress(OSError):
             os.remove(partial)

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 class MeanPooling(loupe.PoolingBaseModel):
     """The baseline: the mean of each list, projected and gated like the methods of loupe.
 
-    It has no clusters. `cluster_size` only tells how large the first weights of the projection are.
+    It has no clusters: `cluster_size` only sets the scale of the projection's initial weights.
     """
 
     def forward(self, reshaped_input, num_samples=None):

@@ -4,6 +4,7 @@ import kmeans_start
 import loupe
 import numpy as np
 import pytest
+import soccernet_multimodal
 import tensorflow.compat.v1 as tf
 from kmeans_start import assign
 from sklearn.preprocessing import normalize
@@ -157,6 +158,42 @@ def test_assign_changes_the_layer_of_that_scope_alone(x, session):
         np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.parametrize("scope", ["pooling", "pooling/", ""])
+def test_assign_finds_the_parts_of_partitioned_variables(scope, x, session):
+    values = start(x, True)
+    with tf.variable_scope(scope.rstrip("/"), partitioner=tf.fixed_size_partitioner(3)):
+        pooled = layer("NetVLAD", True).forward(x)
+    tf.train.AdamOptimizer().minimize(tf.reduce_sum(pooled))  # Its variables are named after those of the layer.
+    session.run(tf.global_variables_initializer())
+    names = assign(session, scope, values)
+    prefix = "pooling/" if scope else ""
+    for name, count in [("cluster_weights", 3), ("cluster_weights2", 1), ("cluster_bn/gamma", 3)]:
+        parts = [variable for variable in tf.trainable_variables() if variable.op.name.startswith(f"{prefix}{name}/")]
+        assert len(parts) == count and {part.op.name for part in parts} <= set(names)
+        axis = np.argmax(np.array(values[name].shape) != parts[0].shape.as_list())
+        np.testing.assert_array_equal(np.concatenate(session.run(parts), axis), values[name])
+
+
+def test_assign_finds_the_suffix_of_the_names(x, session):
+    """As of the layers of forks/soccernet_multimodal.py."""
+    values = start(x, True)
+    for suffix in ("_video", "_audio"):
+        soccernet_multimodal.NetVLAD(FEATURES, SAMPLES, CLUSTERS, None, False, suffix_tensor_name=suffix).forward(x)
+        session.run(tf.global_variables_initializer())
+        if suffix == "_video":
+            assert {"cluster_bn_video/beta", "cluster_weights2_video"} < set(assign(session, "", values))
+    with pytest.raises(ValueError, match="suffix: expected one of _audio, _video"):
+        assign(session, "", values)
+    assert "cluster_weights_audio" in assign(session, "", values, suffix="_audio")
+
+
+def test_assign_finds_a_name_that_tensorflow_has_changed(x, session):
+    tf.zeros([], name="cluster_weights")
+    layer("NetVLAD", True).forward(x)
+    session.run(tf.global_variables_initializer())
+    assert {"cluster_weights_1", "cluster_weights2", "cluster_bn/beta"} < set(assign(session, "", start(x, True)))
+
+
 @pytest.mark.parametrize(
     "change, error, message",
     [
@@ -190,7 +227,7 @@ def test_values_that_do_not_fit_the_layer(x, session):
     rows = x.reshape(-1, FEATURES)
     for scope, values, message in [
         ("pooling", start(x, True), "scope: .*pooling/cluster_bn/gamma.* got .*pooling/cluster_biases"),
-        ("elsewhere", start(x), "scope: .*elsewhere/cluster_weights, got clusters with none"),
+        ("elsewhere", start(x), "scope: .*elsewhere/cluster_weights, got pooling/cluster_biases, pooling/cl"),
         (
             "pooling",
             kmeans_start.kmeans_start(rows, 4, False),

@@ -1,5 +1,8 @@
 """examples/tf2.py: the numbers of a session, for Keras and for tf.Module; saving, masks, checkpoints, strategies."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,25 +10,32 @@ import tensorflow as tf
 if tf.__version__.startswith("1."):
     pytest.skip("TensorFlow 1.15 has neither Keras 3 nor what the example needs", allow_module_level=True)
 
+import epcnet
 import loupe
+import pointnetvlad
+from kmeans_start import assign, kmeans_start
 from support import child, golden
 from support.comparison import by_name, names, randomize, relative_error
 from support.configurations import BATCH, CLUSTERS, CONFIGURATIONS, FEATURES, OUTPUTS, SAMPLES, TRAINING, Configuration
 from support.pooling_graph import LENGTHS, build, random_lists
-from tensorflow.python.eager import context
 from tf2 import IS_KERAS_2, PoolingLayer, PoolingModule, keras
+from threadpoolctl import threadpool_limits
 
 v1 = tf.compat.v1
 RATE, STEPS = 0.05, 10
 
 
+# Keras's own, for NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+each_kind = pytest.mark.parametrize("kind", [PoolingModule, PoolingLayer])
+
+
 @pytest.fixture(autouse=True)
-def eager(request, graph):
+def graph(request):
+    """None: these tests run eagerly."""
     if request.config.getoption("--v1-behavior"):
         pytest.skip("Keras 3 does not run under v1 behavior")
-    with context.eager_mode():
-        tf.random.set_seed(1)
-        yield
+    tf.random.set_seed(1)
 
 
 def arguments(configuration=TRAINING, **changes):
@@ -60,7 +70,7 @@ def set_values(variables, values):
 
 
 def value_of(variable):
-    return np.asarray(variable.numpy())
+    return tf.convert_to_tensor(variable).numpy()
 
 
 def check(came, expected):
@@ -87,7 +97,7 @@ def in_a_session(configuration, has_lengths, lists, rng):
 
 
 @some({("NetVLAD_bn_gated_train", True), ("NetFV_bias_plain_infer", False), ("NetRVLAD_bn_plain_train", False)})
-@pytest.mark.parametrize("kind", [PoolingModule, PoolingLayer])
+@each_kind
 def test_equals_a_session(kind, configuration, has_lengths, rng):
     """Outputs, gradients and moving averages, in eager mode and in a tf.function."""
     lists = random_lists(rng)
@@ -290,25 +300,136 @@ def test_a_layer_made_in_a_function_owns_its_variables(rng):
 
 
 class Squares(loupe.PoolingBaseModel):
+    """With variables that have other initialisers, and an argument of its own."""
+
+    def __init__(self, *args, power=2, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.power = power
+
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(reshaped_input, num_samples)
         offsets = v1.get_variable("offsets", initializer=np.full(FEATURES, 0.5, np.float32))
         scales = v1.get_variable("scales", [FEATURES], initializer=tf.keras.initializers.Ones())
-        return self.output(tf.reduce_sum(tf.square(samples.lists), axis=1) * scales + offsets)
+        return self.output(tf.reduce_sum(samples.lists**self.power, axis=1) * scales + offsets)
 
 
-def test_a_method_of_ones_own(rng, tmp_path):
-    for method in (Squares, "Squares"):
-        layer = PoolingLayer(**arguments(method=method))
-        np.testing.assert_array_equal(value_of(layer.variables_by_name["offsets"]), np.full(FEATURES, 0.5))
-        model = keras.Sequential([keras.Input([SAMPLES, FEATURES]), layer])
-        model.compile("sgd", "mse")
-        inputs, target = data(rng)
-        model.fit(inputs[0], target, verbose=0)
-        path = str(tmp_path / "model.keras")
-        model.save(path)
-        expected = model.predict(inputs[0], verbose=0)
-        np.testing.assert_allclose(keras.models.load_model(path).predict(inputs[0], verbose=0), expected, 1e-5, 1e-6)
+class Samples(Squares):
+    """Has the name of something else in loupe."""
+
+
+class NetFV(Squares):
+    """Has the name of a method of loupe."""
+
+
+@pytest.mark.parametrize(
+    "method, own",
+    [
+        (Squares, {"power": np.int64(3)}),
+        ("Squares", {}),
+        (Samples, {}),
+        (NetFV, {"power": 1}),
+        (pointnetvlad.NetVLAD, {}),
+        (epcnet.G_VLAD, {"groups": 5}),
+    ],
+    ids=str,
+)
+def test_a_method_of_ones_own_is_saved_and_cloned(method, own, rng, tmp_path):
+    lists, expected_class = random_lists(rng), Squares if method == "Squares" else method
+    layer = PoolingLayer(**arguments(method=method, **own))
+    assert own.items() <= layer.get_config().items()
+    assert layer.get_config()["method"] == f"{expected_class.__module__}.{expected_class.__name__}"
+    model = keras.Sequential([keras.Input([SAMPLES, FEATURES]), layer])
+    expected = model(lists)
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    for again in (keras.models.load_model(path), clone):
+        assert again.layers[-1].get_config() == layer.get_config()
+        np.testing.assert_allclose(again(lists), expected, 1e-5, 1e-6)
+
+
+def test_initialisers_of_ones_own():
+    for method in (Squares, "test_tf2.Squares"):
+        for kind in (PoolingLayer, PoolingModule):
+            variables = kind(**arguments(method=method)).variables_by_name
+            np.testing.assert_array_equal(value_of(variables["offsets"]), np.full(FEATURES, 0.5))
+            np.testing.assert_array_equal(value_of(variables["scales"]), np.ones(FEATURES))
+
+
+def test_arguments_of_ones_own(rng):
+    lists = random_lists(rng)
+    for kind in (PoolingLayer, PoolingModule):
+        pooling = kind(**arguments(method=Squares, power=3, output_dim=None, gating=False))
+        np.testing.assert_allclose(pooling(lists), (lists**3).sum(axis=1) + 0.5, 1e-4, 1e-4)
+        for method in ("NetVLAD", Squares):
+            with pytest.raises(TypeError, match=f"{kind.__name__}: expected arguments .*groups"):
+                kind(**arguments(method=method, groups=4))
+    with pytest.raises(ValueError, match="groups: expected a positive integer that divides D . K = 60, got 7"):
+        PoolingModule(**arguments(method=epcnet.G_VLAD, groups=7))
+
+
+def test_a_method_that_would_come_back_as_another(monkeypatch, tmp_path):
+    class Local(Squares):
+        pass
+
+    layer = PoolingLayer(**arguments(method=Local))
+    with pytest.raises(ValueError, match="method: expected a class at the top level of a module.* got .*Local"):
+        keras.Sequential([keras.Input([SAMPLES, FEATURES]), layer]).save(str(tmp_path / "model.keras"))
+    layer = PoolingLayer(**arguments(method=Samples))
+    config = layer.get_config()
+    monkeypatch.setattr(sys.modules[__name__], "Samples", type("Samples", (Squares,), {"__module__": __name__}))
+    with pytest.raises(ValueError, match="test_tf2.Samples, which is .* or has been defined again"):
+        layer.get_config()
+    # Keras makes a TypeError of it.
+    with pytest.raises(TypeError, match="method: expected .* got 'elsewhere.Samples'. To load .* first import"):
+        PoolingLayer.from_config(dict(config, method="elsewhere.Samples"))
+    with keras.utils.custom_object_scope({"Samples": Local}):
+        assert PoolingLayer.from_config(dict(config, method="elsewhere.Samples"))._pooling.method is Local
+
+
+@pytest.mark.parametrize("max_samples", [SAMPLES, None])
+@each_kind
+def test_ragged_lists(kind, max_samples, rng):
+    """Are lists with lengths."""
+    lists = random_lists(rng)
+    ragged = tf.RaggedTensor.from_tensor(lists, lengths=LENGTHS)
+    pooling = kind(**arguments(max_samples=max_samples))
+    for training in (False, True):
+        expected = pooling(lists, np.int32(LENGTHS), training=training)
+        for run in (pooling, tf.function(pooling)):
+            np.testing.assert_allclose(run(ragged, training=training), expected, 1e-4, 1e-5)
+    assert np.isfinite(pooling(ragged[1:2])).all()  # which is empty
+    with pytest.raises(ValueError, match="num_samples: expected None with a ragged x"):
+        pooling(ragged, np.int32(LENGTHS))
+    with pytest.raises(ValueError, match=r"x: expected ragged lists \[B, None, D\] of ragged_rank 1.* ragged_rank 2"):
+        pooling(tf.RaggedTensor.from_tensor(lists, ragged_rank=2))
+    if max_samples:
+        with pytest.raises(ValueError, match=f"num_samples: expected lengths from 0 to max_samples = {SAMPLES}"):
+            pooling(tf.concat([ragged, ragged], axis=1))
+
+
+def test_a_model_of_ragged_lists(rng):
+    ragged = tf.RaggedTensor.from_tensor(random_lists(rng), lengths=LENGTHS)
+    layer = PoolingLayer(**arguments())
+    model = keras.Sequential([layer, keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    batches = tf.data.Dataset.from_tensor_slices((ragged, np.zeros([BATCH, 1], np.float32))).batch(2)
+    model.fit(batches, shuffle=False, verbose=0)
+    np.testing.assert_allclose(model.predict(batches, verbose=0), model.layers[1](layer(ragged)), 1e-4, 1e-5)
+
+
+@each_kind
+def test_start_from_kmeans(kind, rng):
+    with threadpool_limits(1):
+        values = kmeans_start(random_lists(rng, 40).reshape(-1, FEATURES), CLUSTERS)
+    pooling = kind(**arguments(method="NetFV"))
+    before = {name: value_of(variable) for name, variable in pooling.variables_by_name.items()}
+    assert assign(pooling, "", values) == sorted(values)
+    for name, variable in pooling.variables_by_name.items():
+        np.testing.assert_array_equal(value_of(variable), values.get(name, before[name]))
+    with pytest.raises(ValueError, match="scope: expected a layer with the variable cluster_bn/gamma, got cluster_b"):
+        assign(kind(**arguments(add_batch_norm=False)), "", values)
 
 
 def test_frozen_layers_infer(rng):
@@ -327,7 +448,7 @@ def test_float32_under_mixed_precision(rng):
     try:
         layer = PoolingLayer(**arguments())
         model = keras.Sequential([keras.Input([SAMPLES, FEATURES]), keras.layers.Dense(FEATURES), layer])
-        model.compile("sgd", "mse")
+        model.compile("sgd", "mse", run_eagerly=True)
         inputs, target = data(rng)
         model.fit(inputs[0], target, verbose=0)
         assert all(variable.dtype == "float32" for variable in layer.variables)
@@ -347,7 +468,7 @@ def test_subclassed_models(rng):
 
     model = Model()
     inputs, target = data(rng)
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     model.fit(inputs[0], target, batch_size=BATCH, verbose=0)
     assert len(model.trainable_weights) == 8 + 2
     assert abs(value_of(model.pooling.variables_by_name["cluster_bn/moving_variance"]) - 1).min() > 0.1
@@ -366,7 +487,7 @@ def test_module_is_saved_and_exported(rng, tmp_path):
     np.testing.assert_allclose(loaded.serve(x), expected, 1e-5, 1e-6)
 
 
-@pytest.mark.parametrize("kind", [PoolingModule, PoolingLayer])
+@each_kind
 def test_checkpoints_of_tensorflow_1(kind, tmp_path):
     """One of 2017, and one that was trained under a scope."""
     configuration = Configuration("NetFV", True, True, True)
@@ -399,6 +520,40 @@ def test_checkpoints_of_tensorflow_1(kind, tmp_path):
         np.testing.assert_array_equal(value_of(variable), value)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not allow these names")
+def test_checkpoints_of_any_name(tmp_path, monkeypatch):
+    """Given by their own names, by those of their files, or by their directories, which may have been moved."""
+    directory = tmp_path / "first"
+    directory.mkdir()
+    with tf.Graph().as_default(), v1.Session() as session:
+        build(Configuration("SoftDBoW", True, False, True))
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(directory / "model [2].ckpt"), global_step=8)
+        expected = session.run(by_name(v1.global_variables()))
+    module = PoolingModule(**arguments(method="SoftDBoW", gating=False))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def check_loaded(path):
+        for variable in module.variables:
+            variable.assign(tf.zeros_like(variable))
+        module.load_tf1_checkpoint(path)
+        for name, variable in module.variables_by_name.items():
+            np.testing.assert_array_equal(value_of(variable), expected[name], err_msg=str(path))
+
+    for name in ("plain", "a [1]", "[!x]", "*", "q?", "{x,y}", "back\\slash", "モデル", "model.ckpt-8.index"):
+        directory = directory.rename(tmp_path / name)
+        for path in (name, name + os.sep, directory, os.path.join("~", name, "model [2].ckpt-8")):
+            check_loaded(path)
+    for ending in ("", ".index", ".meta", ".data-00000-of-00001"):
+        check_loaded(directory / f"model [2].ckpt-8{ending}")
+    (tmp_path / "link").symlink_to(directory)
+    check_loaded("link")
+    (directory / "checkpoint").unlink()
+    with pytest.raises(ValueError, match=r"path: expected a checkpoint, got .*no usable .*: model \[2\].ckpt-8"):
+        module.load_tf1_checkpoint(directory)
+
+
 def test_bad_arguments(rng):
     for kind in (PoolingModule, PoolingLayer):
         with pytest.raises(ValueError, match="method: expected a subclass of .*NetFV, .*got 'NetBOW'"):
@@ -429,7 +584,7 @@ def test_layers_under_a_custom_getter(in_function, rng):
         with v1.variable_scope("", custom_getter=getter):
             return layer.forward(x)
 
-    first, second = (tf.function(pool) if in_function else pool)(lists), pool(lists)
+    first, second = (tf.function(pool, autograph=False) if in_function else pool)(lists), pool(lists)
     np.testing.assert_allclose(first, second, 1e-4, 1e-5)
     assert len(kept) == 12
 
@@ -502,8 +657,6 @@ assert np.abs(module.variables_by_name["cluster_bn/moving_variance"].numpy() - 1
 
 @pytest.mark.long
 def test_mirrored_strategy():
-    import os
-
     child.run(MIRRORED, os.path.join(os.path.dirname(child.TESTS), "examples"))
 
 
