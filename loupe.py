@@ -13,14 +13,12 @@ O = output_dim, and P the width of the descriptor; ``# [B, N, K]`` is the shape 
 
 References:
   [1] Miech, Laptev, Sivic: Learnable pooling with Context Gating for video classification. arXiv:1706.06905, 2017.
-  [2] Arandjelovic, Gronat, Torii, Pajdla, Sivic: NetVLAD: CNN architecture for weakly supervised place recognition.
-      CVPR 2016.
+  [2] Arandjelovic et al.: NetVLAD: CNN architecture for weakly supervised place recognition. CVPR 2016.
   [3] Perronnin, Dance: Fisher kernels on visual vocabularies for image categorization. CVPR 2007.
 """
 
 import collections
 import contextlib
-import copy
 import math
 import numbers
 import types
@@ -37,9 +35,8 @@ __all__ += ["l2_normalized", "project", "get_variable", "batch_norm_or_biases"]
 class PoolingBaseModel:
     """The base class of the pooling methods: the steps from samples to soft assignment, projection and Context Gating.
 
-    The methods have the arguments, input, output and errors described here. A method of your own is a subclass whose
-    ``forward`` is its formula in these steps. A class that changes a step of existing methods stands before them in the
-    list of bases.
+    The methods share its arguments, input, output and errors. A method of your own is a subclass whose ``forward`` is
+    its formula in these steps. A class that changes a step of a method stands before it in the list of bases.
 
     Args:
       feature_size: D, the width of a sample, a positive integer.
@@ -48,12 +45,11 @@ class PoolingBaseModel:
       cluster_size: K, the number of clusters, a positive integer.
       output_dim: O, the width of the output, a positive integer. None returns the descriptor without projection.
       gating: whether to apply Context Gating to the projection or, without one, to the descriptor. Default True.
-      add_batch_norm: whether the activations of clusters and gates are batch-normalised or, otherwise, have biases.
-        Default True.
+      add_batch_norm: whether clusters and gates have batch norm (True, the default) or biases.
       is_training: whether batch norm uses the statistics of the batch and adds the updates of its moving averages to
         ``tf.GraphKeys.UPDATE_OPS``, or uses the moving averages: a bool or a scalar bool tensor. Default True.
 
-    Each argument is an attribute of the same name. A layer can be copied and, unless it holds tensors, pickled.
+    Each argument is an attribute of the same name. A layer that holds no tensors can be copied and pickled.
 
     Raises:
       TypeError: if a size is not an integer (a bool or a float is not), or a flag is neither a bool nor 0 or 1.
@@ -71,13 +67,6 @@ class PoolingBaseModel:
         self.add_batch_norm = _flag("add_batch_norm", add_batch_norm)
         self.is_training = _flag("is_training", is_training, or_tensor=True)
 
-    def __deepcopy__(self, memo):
-        # A tensor belongs to its graph and cannot be copied: the copy uses the same one.
-        memo.update((id(value), value) for value in vars(self).values() if tf.is_tensor(value))
-        memo[id(self)] = clone = copy.copy(self)
-        vars(clone).update(copy.deepcopy(vars(self), memo))
-        return clone
-
     def forward(self, reshaped_input, num_samples=None):
         """Builds the graph that pools each list of samples into one vector.
 
@@ -88,8 +77,7 @@ class PoolingBaseModel:
             value, which changes neither outputs nor batch statistics and has a gradient of zero. The descriptor of an
             empty list is zero. Default None: every list has N samples.
 
-        Returns:
-          A float32 tensor ``[B, O]``, or ``[B, P]`` if ``output_dim`` is None.
+        Returns a float32 tensor ``[B, O]``, or ``[B, P]`` if ``output_dim`` is None.
 
         Raises:
           NotImplementedError: on the base class.
@@ -108,9 +96,7 @@ class PoolingBaseModel:
         num_samples = _lengths(num_samples, lists, self.max_samples)
         indices = tf.where_v2(tf.sequence_mask(num_samples, tf.cast(self.max_samples, tf.int64)))
         samples = Samples(lists, tf.gather_nd(lists, indices), num_samples, indices)
-        return samples.mapped(
-            samples.rows
-        )  # Padding becomes zero, which a mask does not achieve, because 0 * NaN is NaN.
+        return samples.mapped(samples.rows)  # Padding becomes zero. A mask would not do, because 0 * NaN is NaN.
 
     def cluster_weights(self, name="cluster_weights", mean=0.0):
         """Creates a variable [D, K] of N(mean, 1/sqrt(D)); by default W, the weights of the soft assignment."""
@@ -129,8 +115,8 @@ class PoolingBaseModel:
 
     def centers(self):
         """Creates c, the centres of the clusters, learnt apart from the weights of the assignment. [1, D, K]"""
-        shape = [1, self.feature_size, self.cluster_size]
-        return get_variable("cluster_weights2", shape, 1 / math.sqrt(self.feature_size))
+        stddev = 1 / math.sqrt(self.feature_size)
+        return get_variable("cluster_weights2", [1, self.feature_size, self.cluster_size], stddev)
 
     def weighted_sums(self, a, samples):
         """Returns ``sum_n a[n, k] x[n, d]``, for a [B, N, K]. [B, D, K]"""
@@ -224,8 +210,8 @@ class NetFV(PoolingBaseModel):
         g2 = (mean_of_squares - 2 c mean + c^2) / s^2 - 1
 
     Each ``f1[:, k]`` is l2-normalised. Then f1 and f2 are flattened, with d the slow index, each is l2-normalised as a
-    whole, and they are concatenated: P = 2 * D * K. The clusters of f2 are not normalised one by one like those of f1.
-    It is so in the original, and its checkpoints and published results depend on it.
+    whole, and they are concatenated: P = 2 * D * K. The clusters of f2 are not normalised one by one like those of f1,
+    because the original's checkpoints and published results depend on it.
     """
 
     def forward(self, reshaped_input, num_samples=None):
@@ -275,10 +261,9 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
     @property
     def lengths(self):
         """The length of each list, for example to divide sums by. float32 [B, 1]"""
-        if self.num_samples is not None:
-            return tf.expand_dims(tf.cast(self.num_samples, tf.float32), 1)
         batch, size = tf.unstack(tf.shape(self.lists)[:2])
-        return tf.fill(tf.stack([batch, 1]), tf.cast(size, tf.float32))
+        lengths = tf.fill([batch], size) if self.num_samples is None else self.num_samples
+        return tf.expand_dims(tf.cast(lengths, tf.float32), 1)
 
     def scattered(self, rows):
         """Returns a value [W] for each sample, rows [T, W], as lists, with zeros for padding. [B, N, W]"""
@@ -322,17 +307,16 @@ def project(v, weights):
     v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
     if v.shape.ndims not in (2, None) or weights.shape.ndims != 2:
         raise ValueError(f"v, weights: expected shapes [B, P] and [P, O], got {v.shape} and {weights.shape}")
-    if not weights.dtype.is_floating or (weights.shape.num_elements() or 0) < _LARGE_PROJECTION:
+    is_small = not weights.dtype.is_floating or (weights.shape.num_elements() or 0) < _LARGE_PROJECTION
+    if is_small or (_IS_TENSORFLOW_1 and tf.get_default_graph().building_function):
         return tf.matmul(v, weights)
-    if tf.executing_eagerly_outside_functions() and _SAVES_CUSTOM_GRADIENTS:
-        return _product_with_custom_gradient(v, weights)
-    if tf.get_default_graph().building_function:
-        return tf.matmul(v, weights)
-    return _product_with_registered_gradient(v, weights)
+    if _IS_TENSORFLOW_1 or not tf.executing_eagerly_outside_functions():
+        return _product_with_registered_gradient(v, weights)
+    return _product_with_custom_gradient(v, weights)
 
 
 _LARGE_PROJECTION = 2**18
-_SAVES_CUSTOM_GRADIENTS = hasattr(getattr(tf.saved_model, "SaveOptions", None), "experimental_custom_gradients")
+_IS_TENSORFLOW_1 = tf.__version__.startswith("1.")
 
 
 def _product_with_registered_gradient(v, weights):
@@ -358,9 +342,6 @@ with contextlib.suppress(KeyError):  # The module was reloaded, and the first re
     tf.RegisterGradient("LoupeProjection")(lambda op, gradient: _projection_gradients(*op.inputs, gradient))
 
 
-# Variables, and what uses them.
-
-
 def get_variable(name, shape, stddev=1.0, mean=0.0, initializer=None):
     """Creates a float32 variable with ``tf.compat.v1.get_variable``, and returns its value as a tensor.
 
@@ -371,33 +352,29 @@ def get_variable(name, shape, stddev=1.0, mean=0.0, initializer=None):
       RuntimeError: in eager mode or a ``tf.function``, unless a custom getter or a variable store keeps the variable.
       ValueError: if the scope already has a variable of this name and does not reuse it.
     """
-    initializer = initializer or tf.random_normal_initializer(mean, stddev)
-    arguments = {"shape": shape, "dtype": tf.float32, "initializer": initializer}
+    arguments = [name, shape, tf.float32, initializer or tf.random_normal_initializer(mean, stddev)]
     try:
-        variable = tf.get_variable(name, **arguments)
+        variable = tf.get_variable(*arguments)
         is_in_graph = not tf.executing_eagerly() and type(variable).__name__ != "UnliftedInitializerVariable"
-        is_kept = is_in_graph or tf.get_variable(name, **arguments) is variable
+        is_kept = is_in_graph or tf.get_variable(*arguments) is variable
     except (AttributeError, ValueError) as error:
         if "already exists" in str(error):
-            raise ValueError(_ALREADY_EXISTS.format(name=str(error).split(" already exists")[0].split()[-1])) from error
+            full_name = str(error).split(" already exists")[0].split()[-1]
+            raise ValueError(
+                f"{full_name}: expected a variable scope without this variable, got one where it already exists. Build "
+                "each layer under a tf.variable_scope of its own or, to share variables, under reuse=tf.AUTO_REUSE."
+            ) from error
         # When a tf.function is traced again, tf.get_variable fails on the variable of the first trace.
         if "Tensor.op" not in str(error):
             raise
         is_kept = False
     if not is_kept:
-        raise RuntimeError(_NOT_KEPT)
+        raise RuntimeError(
+            "the layer: expected a TensorFlow 1 graph, got eager mode or a tf.function, where nothing keeps variables. "
+            "Use PoolingLayer (Keras) or PoolingModule (tf.Module) of examples/tf2.py; or, for a session, "
+            "tf.compat.v1.disable_eager_execution() or `with tf.Graph().as_default():`."
+        )
     return tf.convert_to_tensor(variable)
-
-
-_ALREADY_EXISTS = (
-    "{name}: expected a variable scope without this variable, got one where it exists. Build each layer under a "
-    "tf.variable_scope of its own or, to share the variables, under reuse=tf.AUTO_REUSE."
-)
-_NOT_KEPT = (
-    "the layer: expected a TensorFlow 1 graph, got eager mode or a tf.function, where nothing keeps variables. Use "
-    "PoolingLayer (Keras) or PoolingModule (tf.Module) of examples/tf2.py; or, for a session, call "
-    "tf.compat.v1.disable_eager_execution() first, or build the graph in `with tf.Graph().as_default():`."
-)
 
 
 def batch_norm_or_biases(x, name, stddev, add_batch_norm, is_training, summary=False):
@@ -419,11 +396,6 @@ def batch_norm_or_biases(x, name, stddev, add_batch_norm, is_training, summary=F
         rows = tf.concat([x, zero], axis=0)
     normed = slim.batch_norm(rows, center=True, scale=True, is_training=is_training, scope=name + "_bn")
     return normed if rows is x else normed[: tf.shape(x)[0]]
-
-
-# Checks of arguments.
-
-_CPU = "/device:CPU:0"  # For checks: their messages are strings, which a GPU cannot hold.
 
 
 def _size(name, value, or_tensor=False):
@@ -461,8 +433,7 @@ def _tensor(name, value):
 def _float32(name, value):
     x = _tensor(name, value)
     if x.dtype.base_dtype != tf.float32:
-        got = x.dtype.base_dtype.name
-        raise TypeError(f"{name}: expected float32, as the layer's variables, got {got}. Use tf.cast(x, tf.float32)")
+        raise TypeError(f"{name}: expected float32, got {x.dtype.base_dtype.name}. Use tf.cast(x, tf.float32).")
     return x
 
 
@@ -482,7 +453,7 @@ def _lists(x, max_samples, feature_size):
         return tf.reshape(x, [-1, size, feature_size])
     count, size = tf.reduce_prod(tf.shape(x)[counted]), tf.cast(size, tf.int32)
     nearest = count // tf.maximum(size, 1) * size if rank == 2 else size
-    with tf.device(_CPU):
+    with tf.device("/device:CPU:0"):  # A GPU cannot hold the strings of the message.
         data = [message, "=", size, ", got", count]
         checks = [tf.debugging.assert_positive(size, data), tf.debugging.assert_equal(count, nearest, data)]
     with tf.control_dependencies(checks):
@@ -493,25 +464,22 @@ def _lengths(num_samples, lists, size):
     """Returns num_samples as int64 [B], after checking it against the lists [B, N, D] and N = size."""
     num_samples = _tensor("num_samples", num_samples)
     if not num_samples.dtype.is_integer:
-        hint = ". CVM-Net's do_dim_reduction is in examples/forks/cvmnet.py" if num_samples.shape.ndims == 0 else ""
-        raise TypeError(f"num_samples: expected integers, got {num_samples.dtype.name}{hint}")
+        raise TypeError(f"num_samples: expected integers, got {num_samples.dtype.name}")
     if not num_samples.shape.is_compatible_with(lists.shape[:1]):
         raise ValueError(f"num_samples: expected shape [B] = {lists.shape[:1]}, got {num_samples.shape}")
     num_samples, message = tf.cast(num_samples, tf.int64), "num_samples: expected lengths from 0 to max_samples"
     lengths = tf.get_static_value(num_samples)
     if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
         raise ValueError(f"{message} = {size}, got {lengths}")
-    batch, size = tf.shape(lists)[:1], tf.cast(size, tf.int64)
-    with tf.device(_CPU):
+    batch = tf.shape(lists)[:1]
+    with tf.device("/device:CPU:0"):
         checks = [
             tf.debugging.assert_equal(tf.shape(num_samples), batch, message="num_samples: expected shape [B]"),
             tf.debugging.assert_non_negative(num_samples, message=message),
-            tf.debugging.assert_less_equal(num_samples, size, message=message),
+            tf.debugging.assert_less_equal(num_samples, tf.cast(size, tf.int64), message=message),
         ]
     with tf.control_dependencies(checks):
-        num_samples = tf.identity(num_samples)
-    num_samples.set_shape([None])
-    return num_samples
+        return tf.reshape(num_samples, [-1])
 
 
 def _repair_tf_slim():
@@ -521,8 +489,7 @@ def _repair_tf_slim():
     """
     from tf_slim.layers import layers, utils
 
-    # slim uses Keras if `updates_collections is GraphKeys.UPDATE_OPS`, and its own code, with the same result, if that
-    # is an equal string but another object.
+    # slim uses Keras only if `updates_collections is GraphKeys.UPDATE_OPS`, which another string object is not.
     keys = type("GraphKeys", (tf.GraphKeys,), {"UPDATE_OPS": "".join(tf.GraphKeys.UPDATE_OPS)})
     for module, names in [("ops", {"Tensor": tf.Tensor, "GraphKeys": keys}), ("control_flow_ops", {"cond": tf.cond})]:
         broken = getattr(utils, module, None)

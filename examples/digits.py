@@ -177,7 +177,7 @@ def caption(num_test, options):
     parts = [f"{count} patches of 3x3 pixels", "with positions" if options.positions else "without positions"]
     if options.lengths or options.max_samples > NUM_PATCHES:
         known = "lengths given" if options.lengths == "given" else "lengths not given"
-        parts.append(f"padded up to {options.max_samples}, {known}")
+        parts.append(f"filled up to {options.max_samples}, {known}")
     start = ", from k-means" if options.start == "k-means" else ""
     return f"{', '.join(parts)}; {num_test} test digits, {options.epochs} epochs{start}, seed {options.seed}"
 

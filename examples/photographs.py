@@ -93,6 +93,7 @@ def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=Non
       The list of all places; and the `Views` of the photographs TRAIN, of the photographs TEST, and of the stereo pair,
       whose numbers from 1 on are views of the right photograph, and 1 is its tile.
     """
+    directory = directory if os.path.exists(directory) else os.path.expanduser(directory)
     settings = [PHOTOGRAPHS, SIDE, LARGEST, DAISY, QUERIES, seed, train_views, stride]
     path = os.path.join(directory, f"views-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}.npz")
     try:
@@ -125,11 +126,9 @@ def _read(path):
 
 def _made(seed, train_views, stride, workers, progress):
     """The arrays of the cache."""
-    job = joblib.delayed(_of_photograph)
+    jobs = [joblib.delayed(_of_photograph)(name, seed, train_views, stride) for name in PHOTOGRAPHS]
     results = []
-    for result in joblib.Parallel(workers or -1, return_as="generator")(
-        job(name, seed, train_views, stride) for name in PHOTOGRAPHS
-    ):
+    for result in joblib.Parallel(workers or -1, return_as="generator")(jobs):
         results.append(result)
         if progress is not None:
             progress.update()

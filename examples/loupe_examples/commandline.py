@@ -160,11 +160,14 @@ def weights(text):
 
 
 def writable(path):
-    """A file that can be written, found out before the training and not after it, as a type of argparse."""
-    directory = os.path.dirname(os.path.abspath(path))
+    """The name of a file that can be written, checked before the training and not after it, as a type of argparse."""
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        path = os.path.expanduser(path)
+    directory = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(directory):
         raise argparse.ArgumentTypeError(f"expected a file in a directory that exists, got {path}")
-    if os.path.isdir(path) or not os.access(directory, os.W_OK):
+    is_device = os.path.exists(path) and not os.path.isfile(path)
+    if os.path.isdir(path) or not os.access(path if is_device else directory, os.W_OK):
         raise argparse.ArgumentTypeError(f"expected a file that can be written, got {path}")
     return path
 

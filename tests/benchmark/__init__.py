@@ -3,5 +3,5 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# XLA leaves the CPU alone without it, whatever the session's config says; with it alone, nothing changes.
+# Without this flag, XLA ignores the session's config on the CPU. The flag alone changes nothing.
 os.environ.setdefault("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit")

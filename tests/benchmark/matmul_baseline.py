@@ -1,15 +1,14 @@
-"""The matrix products of a step that cannot be avoided, each in its fastest orientation: the lower bound.
+"""The matrix products that a step cannot avoid, each in its fastest form: the lower bound.
 
-`layer_step` builds those of a layer, and `model_step` those of a published model with Adam's updates of its weights,
-with nothing between them. Their operands are variables, so that nothing is fed and nothing can be folded to a constant,
-and each product waits for those whose results it would use in the real step, so that it has their order and no more
-concurrency.
+`layer_step` builds the products of a layer, and `model_step` those of a published model with Adam's updates. There is
+nothing between the products. Their operands are variables, so that TensorFlow cannot fold them to constants. Each
+product waits for the products whose results a real step would use, so that they run in that order.
 
-A product ``C = A B`` has two orientations: ``matmul(A, B)``, and ``matmul(B', A')`` with the result ``C'``. TensorFlow
-has other kernels for batches of products, so that either may also be a batch of one, or of blocks of the first
-operand's rows; and an operand that is to be transposed may be so by an op of its own. A short timing picks the
-fastest. An activation may stay transposed, as nothing says how it must lie in memory; the gradients of parameters and
-of the input must lie as those do, so that there the second orientation includes the transposition of its result.
+A product ``C = A B`` has two orientations: ``matmul(A, B)``, and ``matmul(B', A')``, which gives ``C'``. TensorFlow has
+other kernels for batches of products, so that each orientation can also be a batch of one, or of blocks of the first
+operand's rows, and an op can transpose an operand first. A short timing picks the fastest form. An activation
+may stay transposed, because its layout in memory is free. The gradients of parameters and of the input have a fixed
+layout, so that for them the second orientation includes transposing the result.
 """
 
 import collections
@@ -28,8 +27,8 @@ class Product(
         defaults=(False, False, False, ()),
     )
 ):
-    """left times right, operands by name, which waits for the products named in `after`; `has_layout` if the result
-    must not stay transposed."""
+    """left times right, which are names of operands. It waits for the products named in `after`. With `has_layout`, the
+    result must not stay transposed."""
 
 
 def layer_step(method, sizes, training, input_gradient, session):
@@ -38,13 +37,13 @@ def layer_step(method, sizes, training, input_gradient, session):
     Args:
       method: the name of the pooling method.
       sizes: B, N, D, K and O.
-      training: whether the gradients to parameters and to the activations between are among them.
-      input_gradient: whether those to the input are, too.
+      training: whether to build the gradients to parameters and activations.
+      input_gradient: whether to build the gradients to the input too.
       session: a session in the default graph, for the timings.
 
     Returns:
-      The products' tensors; the operations that are to be run besides, of which there are none; and a dict of what was
-      chosen for each product, a text such as "transposed, batch of one".
+      The products' tensors, a dict by name; a list of operations to run beside them, which is empty; and the form of
+      each product, a dict of texts such as "transposed, batch of one".
     """
     products = _layer_products(method, training, input_gradient)
     results, chosen = _built(products, _layer_operands(method, *sizes, session), session)
@@ -54,9 +53,9 @@ def layer_step(method, sizes, training, input_gradient, session):
 def model_step(method, settings, training, session):
     """As `layer_step`, for the published model of these settings (see `published`).
 
-    The gradients to the frames are not among the products, although the batch norm of the frames is trained and stands
-    before the pooling: its scale may be that of weights and sums instead, as in examples/youtube8m. The reference has
-    them, as the graph of 2017 had. What a training step has besides are Adam's updates of the weights.
+    The products do not include the gradients to the frames. The batch norm of the frames is trained, but its scale can
+    be applied to weights and sums instead, as in examples/youtube8m. The reference has these gradients, as the graph of
+    2017 had. The operations of a training step are Adam's updates of the weights.
     """
     B, N = settings.batch_size, settings.iterations  # noqa: N806
     features = zip(settings.feature_sizes, settings.feature_clusters)
@@ -80,9 +79,9 @@ def model_step(method, settings, training, session):
 
 
 def _dense_layers(method, settings):
-    """Of each dense layer of a model: its input and its width, its weights, the gradient to its output and its width.
+    """The dense layers of a model: input and its width, weights, gradient to the output and its width.
 
-    That a gate's input is another layer's output, or that with its gates, changes no product.
+    The inputs are operands of their own, not the outputs of other layers, which changes no product.
     """
     classes, hidden = settings.num_classes, settings.hidden_size
     width = sum(_width(method, *sizes) for sizes in zip(settings.feature_sizes, settings.feature_clusters))
@@ -97,7 +96,7 @@ def _dense_layers(method, settings):
 
 
 def _built(products, operands, session):
-    """The results of the products, by name, and what was chosen for each."""
+    """The results of the products and the form of each, two dicts by name."""
     results, chosen = {}, {}
     for product in products:
         left, right = operands[product.left], operands[product.right]
@@ -120,7 +119,7 @@ def _variables(shapes, session):
 
 
 def _operands(variables, B, N):  # noqa: N803
-    """The variables' values, and those of samples and assignments as lists, too."""
+    """The variables' values, and also samples and assignments as lists."""
     operands = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
     for name, rows in list(operands.items()):
         if name.split("/")[-1] in ("x", "x^2", "assignment"):
@@ -133,7 +132,7 @@ def _width(method, D, K):  # noqa: N803
 
 
 def _moments(method):
-    """The aggregations of the method, with the samples of each."""
+    """The sums over samples that the method needs, with the operand of each."""
     return {"SoftDBoW": {}, "NetFV": {"first": "x", "second": "x^2"}}.get(method, {"first": "x"})
 
 
@@ -217,7 +216,7 @@ def _pooling_gradients(prefix, method, input_gradient, after):
 
 
 def _gradients(name, x, weights, d_y, after):
-    """The gradients of x times weights, where that to x has the name."""
+    """The gradients of x times weights. The one to x has the name."""
     return [
         Product(name, d_y, weights, transpose_right=True, after=after),
         Product("d_" + weights, x, d_y, transpose_left=True, has_layout=True, after=after),
@@ -256,7 +255,7 @@ def _batch_of_one(a, b, transpose_a, transpose_b):
 
 
 def _blocks(a, b, transpose_a, transpose_b):
-    """The product of each of 64 blocks of a's rows, at most."""
+    """The product of blocks of a's rows, at most 64."""
     assert not transpose_a
     rows, width = a.shape.as_list()
     blocks = tf.reshape(a, [math.gcd(rows, 64), -1, width])
@@ -265,7 +264,7 @@ def _blocks(a, b, transpose_a, transpose_b):
 
 
 def _transposed_first(a, b, transpose_a, transpose_b):
-    """The product of operands that ops of their own transpose, in three dimensions so that they stay ops."""
+    """The product after ops that transpose the operands, in three dimensions because TensorFlow would remove others."""
 
     def transposed(x):
         return tf.squeeze(tf.linalg.matrix_transpose(x[tf.newaxis]), 0)
@@ -277,9 +276,9 @@ def _fastest(session, candidates):
     """The name of the candidate that takes the least time."""
     runs = {name: session.make_callable([result.op]) for name, result in candidates.items()}
     for run in runs.values():
-        run()  # It plans and allocates.
+        run()  # The first run plans and allocates.
     first = {name: _seconds(run) for name, run in runs.items()}
-    # Those that are far behind need no more turns.
+    # Slow candidates need no more turns.
     times = {name: [seconds] for name, seconds in first.items() if seconds < 2 * min(first.values())}
     for _ in range(4):
         for name in times:

@@ -1,4 +1,4 @@
-"""What is measured. Each function takes the task and the options and returns the columns of its row."""
+"""The measures. Each function takes the task and the options, and returns the columns of its row."""
 
 import collections
 import concurrent.futures
@@ -27,7 +27,7 @@ from benchmark.steps import (
 from support.plain_forms import PLAIN_FORMS, in_place_of
 from tensorflow.python.eager import context
 
-RATE = 0.01  # of the descent of `_functions`
+RATE = 0.01  # The learning rate of `_functions`.
 
 
 def _time(task, options):
@@ -63,14 +63,14 @@ def _in_a_process(function, *arguments):
 
 
 def _memory_of_step(name, task):
-    """How much more memory the step takes at most, in MB, than weights, input and, for a layer, their gradients.
+    """The peak memory of the step in MB, less the weights, the input and, for a layer, their gradients.
 
-    A model's variables include Adam's slots, and its gradients are used up within the step.
+    A model's variables include Adam's slots. Its gradients are temporary, so that they count.
     """
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         results, updates = GRAPHS[name](task)
         variables = tf.global_variables()
-        # Unlike the initialisers, it never holds anything but the values.
+        # Initialisers would need memory for more than the values.
         numbers = [tf.cast(tf.random_uniform([]), v.dtype.base_dtype) for v in variables]
         session.run([tf.assign(v, tf.fill(tf.shape(v), number)).op for v, number in zip(variables, numbers)])
         before = _peak_memory()
@@ -82,14 +82,14 @@ def _memory_of_step(name, task):
 
 
 def _peak_memory():
-    """The most that this process has ever held in memory, in bytes."""
+    """The peak memory of this process so far, in bytes."""
     try:
-        # On Linux, the child's getrusage begins at its parent's peak, but this does not.
+        # Not getrusage, which on Linux starts at the peak of the parent process.
         with open("/proc/self/status") as file:
             peaks = [line.split()[1] for line in file if line.startswith("VmHWM:")]
         return int(peaks[0]) * 1024
     except OSError:
-        import resource  # macOS, in bytes there
+        import resource  # On macOS, where the unit is bytes. Windows has no such module.
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -111,7 +111,7 @@ def _lengths(task, options):
     batch, samples = task.sizes[:2]
     lengths = {
         "full": np.full(batch, samples, np.int32),
-        # From an empty list to a full one, so that half of the samples are real.
+        # From empty to full lists, so that half of the samples are real.
         "half": np.linspace(0, samples, batch).round().astype(np.int32),
     }
 
@@ -133,14 +133,14 @@ def _lengths(task, options):
 
 
 def _rewritten(config, op_types):
-    """A measure of loupe under the session config, which is to bring ops of these types into the graph that runs."""
+    """A measure of loupe under a session config that makes TensorFlow use ops of these types."""
 
     def measure(task, options):
         plain, results, updates = session_of(candidate, task)
-        rewritten = new_session(plain.graph, config)  # Has the same values, by the graph's seed.
+        rewritten = new_session(plain.graph, config)  # With the same values, because of the graph's seed.
         expected, actual = plain.run(results), rewritten.run(results)
         largest = max(np.abs(expected[name] - actual[name]).max() / np.abs(expected[name]).max() for name in results)
-        # XLA drops what it compiles and nobody reads, even the ops that a run asks for. So an entry is read outside.
+        # XLA drops results that no op outside reads, even those that are run. So an op outside reads an entry of each.
         with plain.graph.as_default(), tf.xla.experimental.jit_scope(compile_ops=False):
             entries = [tf.reshape(tensor, [-1])[:1] for tensor in results.values()]
         count = _count_ops(rewritten, entries, op_types)
@@ -154,14 +154,14 @@ def _rewritten(config, op_types):
         columns = {name + " ms": summary(times[name]) for name in steps}
         columns["float32 / rewritten"] = ratio(times["float32"], times["rewritten"])
         columns["largest error"] = float(largest)
-        columns["rewritten ops"] = count  # 0: the rewrite has not taken place, such as on a machine without support.
+        columns["rewritten ops"] = count  # 0 if TensorFlow did not rewrite, as on a machine without support.
         return dict(columns, times=times)
 
     return measure
 
 
 def _count_ops(session, tensors, op_types):
-    """How many ops of these types TensorFlow runs for the tensors, after its rewrites."""
+    """How many ops of these types the rewritten graph has for the tensors."""
     metadata = tf.RunMetadata()
     options = tf.RunOptions(output_partition_graphs=True)
     session.run([getattr(tensor, "op", tensor) for tensor in tensors], options=options, run_metadata=metadata)
@@ -184,7 +184,7 @@ def _xla(task, options):
 
 
 def _profile(task, options):
-    """The ops of loupe that take the most time: medians over the repeats, in ms."""
+    """The 15 ops of loupe that take the most time, with medians over the repeats in ms."""
     session, results, updates = session_of(candidate, task)
     fetches = [tensor.op for tensor in results.values()] + list(updates)
     times = collections.defaultdict(list)
@@ -204,7 +204,7 @@ def _profile(task, options):
 
 
 def _ablation(task, options):
-    """Loupe with the plain form of each of its fast ones in its place, and of all of them."""
+    """Loupe with the plain form in place of each fast form, and of all."""
 
     def swapped(*names):
         def build(task):
@@ -222,9 +222,9 @@ def _ablation(task, options):
 
 
 def _functions(task, options):
-    """A step of gradient descent: of a session, of a tape in a tf.function, and of Keras's fit, as examples/tf2.py has
-    them. The same step by Keras's optimiser, which multiplies the gradients by the rate in a pass of its own, is timed
-    in a session, too."""
+    """A step of gradient descent in a session, by a tape in a tf.function, and by Keras's fit, the last two with
+    examples/tf2.py. Keras's optimiser multiplies the gradients by the rate in a second pass, so that a session is timed
+    with two passes too."""
     if tf.__version__.startswith("1."):
         raise SystemExit(f"--functions: expected TensorFlow 2, got {tf.__version__}")
     batch, samples, features, clusters, outputs = task.sizes
@@ -271,7 +271,7 @@ def _descent_in_two_passes(loss):
     return tf.group(*[v.assign_sub(RATE * g, read_value=False) for g, v in zip(gradients, variables)])
 
 
-# The measures, in the order in which they are taken.
+# All measures, in the order of the report.
 MEASURES = {
     "memory": _memory,
     "time": _time,

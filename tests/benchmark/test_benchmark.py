@@ -190,21 +190,6 @@ def test_bfloat16(tmp_path):
     assert row["largest error"] < 0.1
 
 
-@each_mode
-def test_the_step_computes_all_gradients(mode):
-    task = steps.Task("NetFV", "small", mode)
-    with tf.Graph().as_default():
-        results, updates = steps.candidate(task)
-        expected = ["output"]
-        if mode != "inference":
-            expected = [variable.op.name for variable in tf.trainable_variables()]
-        if mode == "training-input":
-            expected.append("samples")
-        assert sorted(results) == sorted(expected)
-        assert None not in results.values()
-        assert len(updates) == (0 if mode == "inference" else 4)
-
-
 def test_products_that_cannot_be_avoided():
     def counts(training, input_gradient):
         return [len(matmul_baseline._layer_products(method, training, input_gradient)) for method in METHODS_OF_2017]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from support.comparison import assign, random_values, randomize, relative_error
+from support.comparison import assign, random_values, randomize
 from support.configurations import (
     BATCH,
     FEATURES,
@@ -13,7 +13,6 @@ from support.configurations import (
     each_method,
 )
 from support.numpy_pooling import pool
-from tensorflow.python.eager import context
 
 # The same samples in each form, by its shape.
 FORMS = {
@@ -97,12 +96,6 @@ def test_max_samples_from_the_shape_of_a_map(method, session, rng, lists):
     assert_pools(configuration, session, rng, y, tall.reshape([3, 8, FEATURES]), {x: tall})
 
 
-def test_max_samples_as_constant_tensor(session, rng, lists):
-    y = TRAINING.layer(max_samples=tf.constant(SAMPLES)).forward(tf.constant(lists))
-    assert y.shape.as_list() == [BATCH, OUTPUTS]
-    assert_pools(TRAINING, session, rng, {"lists": y}, lists)
-
-
 @pytest.mark.parametrize("size", ["int", "tensor"])
 def test_lists_of_another_size_at_run_time(size, session, rng):
     inputs = placeholders("all but features")
@@ -124,17 +117,6 @@ def test_max_samples_that_is_not_positive_at_run_time(size, session, rng):
     randomize(session, rng)
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"reshaped_input: expected(?s:.*)\[{size}\]"):
         session.run(y)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
-def test_max_samples_of_any_type_of_integer(dtype, session, rng, lists):
-    configuration = TRAINING._replace(is_training=False)
-    layer = configuration.layer(max_samples=tf.placeholder_with_default(np.array(SAMPLES, dtype), []))
-    plain = layer.forward(lists)
-    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
-        with_lengths = layer.forward(lists, [SAMPLES] * BATCH)
-    randomize(session, rng)
-    assert relative_error(*session.run([with_lengths, plain])) <= 1e-6
 
 
 @each_method
@@ -163,16 +145,3 @@ def test_is_training_as_value(is_training, session, rng, lists):
         with tf.variable_scope("", reuse=tf.AUTO_REUSE):
             outputs[str(form)] = configuration.layer(is_training=form(is_training)).forward(lists)
     assert_pools(configuration, session, rng, outputs, lists)
-
-
-@pytest.mark.skipif(not hasattr(tf, "wrap_function"), reason="this TensorFlow has no wrap_function")
-def test_wrapped_function(lists):
-    """Eager programs of TensorFlow 2 can call a layer through wrap_function, for inference."""
-    with context.eager_mode():
-        layer = TRAINING.layer(is_training=False)
-        specification = tf.TensorSpec([None, SAMPLES, FEATURES], tf.float32)
-        pooling = tf.wrap_function(layer.forward, [specification])
-        values = {v.name.split(":")[0]: v.numpy() for v in pooling.graph.variables}
-        y = pooling(tf.constant(lists)).numpy()
-    expected = pool(TRAINING._replace(is_training=False), lists, values)[0]
-    np.testing.assert_allclose(y, expected, 2e-5, 2e-6)

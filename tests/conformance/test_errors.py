@@ -168,7 +168,7 @@ def test_two_layers_in_one_scope(method):
     with tf.variable_scope("video/rgb"):
         layer.forward(placeholder(None, FEATURES))
     with tf.variable_scope("video/rgb"), raises(
-        ValueError, "video/rgb/cluster_weights", "a variable scope without this variable", "Build each layer under"
+        ValueError, "video/rgb/cluster_weights", "a variable scope without this variable", "each layer under"
     ):
         layer.forward(placeholder(None, FEATURES))
 
@@ -191,7 +191,22 @@ def test_gating_of_unfit_layers(cls):
     assert tf.global_variables() == []
 
 
-# Inputs that cannot become a tensor.
+# Inputs of other types.
+
+
+@each_method
+def test_inputs_of_other_types(method):
+    """They are refused before any variable is created, and not cast."""
+    layer = LAYER._replace(method=method).layer()
+    for dtype in (tf.float16, tf.bfloat16, tf.float64, tf.int32, tf.uint8):
+        message = f": expected float32, the type of the layer's variables, got {dtype.name}. Cast it by tf.cast"
+        with pytest.raises(TypeError, match="reshaped_input" + message):
+            layer.forward(tf.placeholder(dtype, [BATCH, SAMPLES, FEATURES]))
+        with pytest.raises(TypeError, match="input_layer" + message):
+            layer.context_gating(tf.placeholder(dtype, [BATCH, 3]))
+    with pytest.raises(TypeError, match=r"reshaped_input: expected float32, .*, got string\.$"):
+        layer.forward(tf.placeholder(tf.string, [BATCH, SAMPLES, FEATURES]))
+    assert not tf.global_variables()
 
 
 @pytest.mark.parametrize("value", [None, [[1.0], [1.0, 2.0]], "rows"], ids=repr)

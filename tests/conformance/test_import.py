@@ -2,10 +2,8 @@
 
 from support import child
 import loupe  # noqa: F401 (it repairs tf-slim)
-import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-import tf_slim as slim
 from tensorflow.python.framework import ops
 from tensorflow.python.ops import control_flow_ops
 from tf_slim.layers import layers, utils
@@ -120,20 +118,3 @@ def test_tf_slim_is_repaired_only_where_broken(module, names):
 def test_keys_of_collections_stay_equal():
     assert layers.ops.GraphKeys.UPDATE_OPS == tf.GraphKeys.UPDATE_OPS
     assert vars(tf.GraphKeys).keys() <= set(dir(layers.ops.GraphKeys))
-
-
-@pytest.mark.parametrize("form", ["bool", "constant", "placeholder"])
-@pytest.mark.parametrize("shape", [(6, 3), (2, 4, 4, 3)], ids=["rows", "maps"])
-def test_batch_norm_of_users(shape, form, session, rng):
-    """slim.batch_norm works for users, on rows and maps, with any kind of is_training (see also test_slim.py)."""
-    x = rng.standard_normal(shape).astype(np.float32) + 2
-    mode = tf.placeholder(tf.bool, [])
-    for is_training in (True, False):
-        given = {"bool": is_training, "constant": tf.constant(is_training), "placeholder": mode}[form]
-        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            y = slim.batch_norm(tf.constant(x), is_training=given, scope="bn", updates_collections=None)
-        session.run(tf.global_variables_initializer())
-        axes = tuple(range(len(shape) - 1))
-        mean, variance = (x.mean(axes), x.var(axes)) if is_training else (0, 1)
-        expected = (x - mean) / np.sqrt(variance + 0.001)
-        np.testing.assert_allclose(session.run(y, {mode: is_training}), expected, 1e-5, 1e-5)

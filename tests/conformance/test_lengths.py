@@ -60,35 +60,6 @@ def test_a_list_is_pooled_at_its_true_length(configuration, session, rng):
     assert all(relative_error(*pair) <= 1e-5 for pair in zip(came_gradients, expected_gradients))
 
 
-@each_configuration
-def test_shorter_lists_of_one_length_are_as_without_padding(configuration, session, rng):
-    """In training too: the batch statistics and their moving averages are those of the real samples."""
-    length = 4
-    lists = random_lists(rng)
-    padded = configuration.layer().forward(tf.constant(lists), [length] * BATCH)
-    padded_updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    tf.get_default_graph().clear_collection(tf.GraphKeys.UPDATE_OPS)
-    values = randomize(session, rng)
-    with tf.variable_scope(tf.get_variable_scope(), reuse=True):
-        short = configuration.layer(max_samples=length).forward(tf.constant(lists[:, :length]))
-    short_updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    trainable = by_name(tf.trainable_variables())
-    results = []
-    for y, updates in [(padded, padded_updates), (short, short_updates)]:
-        assign(session, values)
-        y, gradients = session.run([y, dict(zip(trainable, tf.gradients(tf.square(y), list(trainable.values()))))])
-        session.run(updates)
-        results.append((y, gradients, session.run(by_name(tf.model_variables()))))
-    (y, gradients, averages), (expected_y, expected_gradients, expected_averages) = results
-    assert relative_error(y, expected_y) <= 1e-6
-    for name in trainable:
-        # A gradient that is zero but for rounding is compared with the others.
-        scale = max(np.abs(expected_gradients[name]).max(), 1e-2)
-        assert np.abs(gradients[name] - expected_gradients[name]).max() <= 3e-5 * scale, name
-    for name in averages:
-        assert relative_error(averages[name], expected_averages[name]) <= 4e-7, name
-
-
 @each_method
 def test_batch_statistics_are_those_of_the_real_samples(method, session, rng):
     """The moving averages against the statement of the formulas."""

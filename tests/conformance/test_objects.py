@@ -1,6 +1,5 @@
 """Layers are plain objects: attributes, subclasses to any depth, copies and pickles."""
 
-import copy
 import inspect
 import pickle
 
@@ -28,22 +27,6 @@ ARGUMENTS = ["feature_size", "max_samples", "cluster_size", "output_dim", "gatin
 CLASSES = [loupe.PoolingBaseModel] + [method.layer for method in METHODS.values()]
 
 each_class = pytest.mark.parametrize("cls", CLASSES)
-
-
-class Child(loupe.NetVLAD):
-    """A subclass that takes arguments of its own."""
-
-    def __init__(self, *args, **kwargs):
-        self.extra = kwargs.pop("extra", [])
-        super().__init__(*args, **kwargs)
-
-
-class MeanPooling(loupe.PoolingBaseModel):
-    """A method of a user's own, which gates a layer of its own."""
-
-    def forward(self, reshaped_input):
-        mean = tf.reduce_mean(tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size]), axis=1)
-        return self.context_gating(mean)
 
 
 def test_public_names():
@@ -159,24 +142,6 @@ def test_subclasses_to_any_depth(method, session, rng, lists):
     np.testing.assert_array_equal(plus_one, 1 + once)
 
 
-@batch_norm_or_biases
-def test_gating_of_own_layers(add_batch_norm, session, rng, lists):
-    y = MeanPooling(FEATURES, SAMPLES, 1, None, add_batch_norm=add_batch_norm).forward(lists)
-    assert y.shape.as_list() == [BATCH, FEATURES]
-    batch_norm = ["bn/beta", "bn/gamma", "bn/moving_mean", "bn/moving_variance"]
-    suffixes = ["weights"] + (batch_norm if add_batch_norm else ["biases"])
-    assert [variable.op.name for variable in tf.global_variables()] == ["gating_" + suffix for suffix in suffixes]
-    values = {name: value.astype(np.float64) for name, value in randomize(session, rng).items()}
-    mean = lists.mean(axis=1, dtype=np.float64)
-    activations = mean @ values["gating_weights"]
-    if add_batch_norm:
-        normalized = (activations - activations.mean(0)) / np.sqrt(activations.var(0) + 0.001)
-        activations = values["gating_bn/gamma"] * normalized + values["gating_bn/beta"]
-    else:
-        activations += values["gating_biases"]
-    np.testing.assert_allclose(session.run(y), mean / (1 + np.exp(-activations)), 2e-5, 2e-6)
-
-
 def test_gating_of_any_width(session, rng):
     """Users gate layers of other widths than output_dim, and any number of them under scopes."""
     layer = TRAINING.layer()
@@ -187,43 +152,9 @@ def test_gating_of_any_width(session, rng):
 
 
 @each_class
-def test_deepcopy(cls):
-    size, mode = tf.placeholder(tf.int32, []), tf.placeholder(tf.bool, [])
-    layer = cls(12, size, 5, 6, is_training=mode)
-    layer.settings = {"notes": [1]}
-    clone = copy.deepcopy(layer)
-    assert type(clone) is type(layer) and clone is not layer
-    assert clone.max_samples is size and clone.is_training is mode
-    assert clone.settings == layer.settings
-    clone.settings["notes"].append(2)
-    clone.cluster_size = 9
-    assert layer.settings == {"notes": [1]} and layer.cluster_size == 5
-
-
-def test_deepcopy_of_a_layer_that_refers_to_itself():
-    layer = TRAINING.layer()
-    layer.itself, layer.other = layer, [layer]
-    clone, same = copy.deepcopy([layer, layer])
-    assert clone is same and clone.itself is clone and clone.other[0] is clone
-
-
-@each_class
 def test_pickle(cls):
     layer = cls(12, 7, 5, None, gating=False, add_batch_norm=False, is_training=False)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         clone = pickle.loads(pickle.dumps(layer, protocol))
         assert type(clone) is type(layer)
         assert vars(clone) == vars(layer)
-
-
-def test_copies_of_subclasses_build_the_same(session, rng, lists):
-    layer = Child(*SIZES, extra=[1])
-    outputs = []
-    for clone in (layer, copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert clone.extra == [1]
-        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            outputs.append(clone.forward(lists))
-    randomize(session, rng)
-    first, *others = session.run(outputs)
-    for other in others:
-        np.testing.assert_array_equal(other, first)

@@ -7,26 +7,10 @@ import tf_slim as slim
 from support.comparison import names, randomize
 from support.configurations import (
     TRAINING,
-    Configuration,
     a_configuration_of_each_method,
     each_method,
 )
 from support.numpy_pooling import pool
-
-
-@a_configuration_of_each_method
-def test_variable_scope_prefixes_all_variables(configuration, lists):
-    configuration.layer().forward(lists)
-    plain = names(tf.global_variables())
-    with tf.variable_scope("video"):
-        configuration.layer().forward(lists)
-    assert names(tf.global_variables()) == plain + ["video/" + name for name in plain]
-
-
-def test_a_second_layer_without_reuse_is_refused(lists):
-    TRAINING.layer().forward(lists)
-    with pytest.raises(ValueError, match="cluster_weights: .* already exists"):
-        TRAINING.layer().forward(lists)
 
 
 def test_reuse_without_variables_is_refused(lists):
@@ -50,20 +34,6 @@ def test_siamese_branches_share_variables(configuration, session, rng, lists):
     values = {name[len("siamese/") :]: value for name, value in randomize(session, rng).items()}
     for y, x in zip(session.run([first, second]), [lists, others]):
         np.testing.assert_allclose(y, pool(configuration, x, values)[0], 2e-5, 2e-6)
-
-
-@each_method
-def test_gradients_of_towers_add_up(method, session, rng, lists):
-    """Towers on parts of a batch, one per device, share variables; gradients flow from each."""
-    layer = Configuration(method, add_batch_norm=False, gating=True, is_training=True).layer()
-    outputs = []
-    for part in (lists, lists[:1], lists[1:]):
-        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            outputs.append(layer.forward(part))
-    randomize(session, rng)
-    whole, first, rest = (tf.gradients(y, tf.trainable_variables()) for y in outputs)
-    for expected, one, other in zip(*session.run([whole, first, rest])):
-        np.testing.assert_allclose(one + other, expected, 1e-4, 1e-5 * np.abs(expected).max())
 
 
 @a_configuration_of_each_method
@@ -121,35 +91,21 @@ def test_regularizer_and_custom_getter(lists):
 
 
 @each_method
-def test_arg_scope_decay(method, session, rng, lists):
+def test_arg_scope(method, session, rng, lists):
+    """The scope's decay is used. With updates_collections=None, a run of the output itself moves the averages."""
     configuration = TRAINING._replace(method=method)
-    with slim.arg_scope([slim.batch_norm], decay=0.9):
+    with slim.arg_scope([slim.batch_norm], decay=0.9, updates_collections=None):
         y = configuration.layer().forward(lists)
+    assert tf.get_collection(tf.GraphKeys.UPDATE_OPS) == []
     values = randomize(session, rng)
     expected, moved = pool(configuration, lists, values)
+    assert sorted(moved) == [name for name in sorted(values) if "/moving_" in name] != []
     np.testing.assert_allclose(session.run(y), expected, 2e-5, 2e-6)
-    session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
     for variable in tf.global_variables():
         name, value = variable.op.name, session.run(variable)
         # The statement of the formulas has slim's default decay of 0.999: a step of 0.1 is 100 times its step.
         expected = values[name] + 100 * (moved.get(name, values[name]) - values[name])
         np.testing.assert_allclose(value, expected, 1e-5, 1e-6, err_msg=name)
-
-
-@each_method
-def test_arg_scope_updates_in_place(method, session, rng, lists):
-    """With updates_collections=None, a run of the output itself moves the averages."""
-    configuration = TRAINING._replace(method=method)
-    with slim.arg_scope([slim.batch_norm], updates_collections=None):
-        y = configuration.layer().forward(lists)
-    assert tf.get_collection(tf.GraphKeys.UPDATE_OPS) == []
-    values = randomize(session, rng)
-    expected, moved = pool(configuration, lists, values)
-    np.testing.assert_allclose(session.run(y), expected, 2e-5, 2e-6)
-    assert sorted(moved) == [name for name in sorted(values) if "/moving_" in name] != []
-    for variable in tf.global_variables():
-        name = variable.op.name
-        np.testing.assert_allclose(session.run(variable), moved.get(name, values[name]), 1e-6, 1e-7, err_msg=name)
 
 
 def test_arg_scope_of_own_collections(lists):

@@ -1,6 +1,7 @@
 """examples/digits.py: its accuracies, the same in each run; its chart; its command line."""
 
 import os
+import re
 
 import digits
 import numpy as np
@@ -8,14 +9,18 @@ import pytest
 from loupe_examples.errors import UserError
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(autouse=True)
-def no_deterministic_ops(monkeypatch):
-    """Not what the program sets for GPUs: it would hold for the whole process, and refuse what has no seed."""
+def one_thread(monkeypatch):
+    """For k-means, whose many threads would wait for each other here; and without TF_DETERMINISTIC_OPS, which would
+    stay set for the other tests, and refuses operations without a seed."""
     monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture
@@ -35,9 +40,9 @@ def run(tmp_path, capsys):
 
 
 def test_accuracies(run):
-    accuracies = run("--methods", "mean", "NetVLAD", "--epochs", "20")
+    accuracies = run("--methods", "mean", "NetVLAD", "--epochs", "5", "--start", "k-means")
     assert list(accuracies) == [(method, kind) for method in ("mean", "NetVLAD") for kind in ("plain", "gated")]
-    assert accuracies["NetVLAD", "plain"] >= 0.95 and accuracies["NetVLAD", "gated"] >= 0.93
+    assert min(accuracies["NetVLAD", "plain"], accuracies["NetVLAD", "gated"]) >= 0.85
     assert max(accuracies["mean", "plain"], accuracies["mean", "gated"]) < 0.8
 
 
@@ -51,15 +56,8 @@ def test_accuracies_of_all_methods(run):
         assert accuracies["mean", "gated"] < accuracies[method, "plain"]
 
 
-def test_start_from_kmeans(run):
-    short = ["--gating", "plain", "--methods", "mean", "NetVLAD", "--epochs", "1"]
-    random, started = run(*short), run(*short, "--start", "k-means")
-    assert started["mean", "plain"] == random["mean", "plain"]
-    assert started["NetVLAD", "plain"] != random["NetVLAD", "plain"]
-
-
 def test_same_numbers_with_one_seed(run):
-    short = ["--epochs", "2", "--methods", "NetFV", "mean"]
+    short = ["--epochs", "1", "--methods", "NetVLAD", "--gating", "plain"]
     first = run("--seed", "7", *short)
     assert run("--seed", "7", *short) == first
     assert run("--seed", "8", *short) != first
@@ -90,39 +88,30 @@ def test_lists_without_blank_patches():
     assert not filled.has_lengths
 
 
-def test_lengths_make_the_filling_irrelevant(run):
-    short = ["--lengths", "given", "--gating", "plain", "--epochs", "2"]
+@pytest.mark.parametrize(
+    "methods", [["NetVLAD"], pytest.param(list(digits.METHODS), marks=pytest.mark.long)], ids=["one", "all"]
+)
+def test_lengths_make_the_padding_irrelevant(methods, run):
+    short = ["--lengths", "given", "--gating", "plain", "--epochs", "1", "--methods", *methods]
     few, many = (run(*short, "--max-samples", max_samples) for max_samples in ("36", "60"))
-    assert len(few) == 5
+    assert len(few) == len(methods)
     assert all(abs(many[key] - few[key]) <= 0.01 for key in few)
 
 
 @pytest.mark.parametrize("kinds", [["plain"], ["gated"], ["plain", "gated"]], ids="-".join)
-def test_chart_of_some(kinds, tmp_path):
-    output = tmp_path / "chart"
-    options = digits.parsed(["--methods", "NetVLAD", "mean", "--gating"] + kinds + ["--output", str(output)])
-    accuracies = [0.0, 1.0, 0.5, 0.98]
-    results = [(method, kind) for method in options.methods for kind in kinds]
-    results = [digits.Result(*result, accuracy, 1.0) for result, accuracy in zip(results, accuracies)]
-    digits.write_chart(results, 450, options)
-    assert output.read_bytes().startswith(PNG)
-
-
-def test_chart_tells_good_ones_apart(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (figures.append(figure), open(path, "w").close()))
-    options = digits.parsed(["--output", str(tmp_path / "chart"), "--gating", "plain"])
+def test_chart_tells_good_ones_apart(kinds):
+    options = digits.parsed(["--gating"] + kinds)
     accuracies = [0.558, 0.978, 0.982, 0.987, 0.991]
-    digits.write_chart(
-        [digits.Result(method, "plain", accuracy, 1.0) for method, accuracy in zip(options.methods, accuracies)],
-        450,
-        options,
-    )
-    (axes,) = figures[0].axes
-    tops = [
-        axes.transAxes.inverted().transform(axes.transData.transform((0, bar.get_height())))[1] for bar in axes.patches
-    ]
-    assert len(tops) == 5 and min(np.diff(tops)) > 0.02 and 0.05 < tops[0] and tops[-1] < 1
+    results = [digits.Result(*pair, 1.0) for pair in zip(options.methods, kinds * 5, accuracies)]
+    if len(kinds) == 1:
+        (axes,) = digits.chart(results, 450, options).axes
+        scale = axes.transAxes.inverted()
+        tops = [scale.transform(axes.transData.transform((0, bar.get_height())))[1] for bar in axes.patches]
+        assert len(tops) == 5 and min(np.diff(tops)) > 0.02 and 0.05 < tops[0] and tops[-1] < 1
+    results = [digits.Result("mean", kind, accuracy, 1.0) for kind, accuracy in zip(kinds, (0.0, 1.0))]
+    options.methods = ["mean"]
+    (axes,) = digits.chart(results, 450, options).axes
+    assert [bar.get_height() for bar in axes.patches] == [0.0, 1.0][: len(kinds)]
 
 
 @pytest.mark.parametrize(
@@ -130,47 +119,24 @@ def test_chart_tells_good_ones_apart(tmp_path, monkeypatch):
     [
         ([], "36 patches of 3x3 pixels, without positions; 450 test digits, 80 epochs, seed 1"),
         (
-            ["--positions", "--epochs", "2"],
-            "36 patches of 3x3 pixels, with positions; 450 test digits, 2 epochs, seed 1",
+            ["--positions", "--seed", "2"],
+            "36 patches of 3x3 pixels, with positions; 450 test digits, 80 epochs, seed 2",
         ),
-        (
-            ["--lengths", "given", "--max-samples", "100"],
-            "up to 36 patches of 3x3 pixels, without positions, filled up to 100, lengths given; 450 test digits, "
-            "80 epochs, seed 1",
-        ),
-        (
-            ["--lengths", "filled"],
-            "up to 36 patches of 3x3 pixels, without positions, filled up to 36, lengths not given; 450 test digits, "
-            "80 epochs, seed 1",
-        ),
-        (
-            ["--max-samples", "50"],
-            "36 patches of 3x3 pixels, without positions, filled up to 50, lengths not given; 450 test digits, "
-            "80 epochs, seed 1",
-        ),
+        (["--lengths", "given", "--max-samples", "50"], "up to 36 patches .*, filled up to 50, lengths given; 450"),
+        (["--lengths", "filled"], "up to 36 patches .*, filled up to 36, lengths not given; 450"),
+        (["--max-samples", "50"], "36 patches .*, filled up to 50, lengths not given; 450"),
+        (["--start", "k-means"], "80 epochs, from k-means, seed 1"),
     ],
-    ids=["plain", "positions", "given", "filled", "longer"],
+    ids=["plain", "positions", "given", "filled", "longer", "k-means"],
 )
 def test_caption_says_what_was_pooled(arguments, expected):
-    assert digits.caption(450, digits.parsed(arguments)) == expected
+    assert re.search(expected, digits.caption(450, digits.parsed(arguments)))
 
 
-def test_an_output_that_turns_out_bad_is_an_error_of_one_line(tmp_path, monkeypatch):
+def test_an_output_that_turns_out_bad_stays_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "trained", lambda method, gating, *_: digits.Result(method, gating, 0.5, 1.0))
     output = tmp_path / "digits.png"
-
-    def savefig(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    with pytest.raises(UserError, match="digits.png: No space left on device"):
-        digits.main(["--output", str(output)])
-
-
-def test_chart_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    output = tmp_path / "digits.png"
     output.write_bytes(b"before")
-    options = digits.parsed(["--output", str(output)])
 
     def savefig(figure, path, **arguments):
         with open(path, "wb") as file:
@@ -178,10 +144,9 @@ def test_chart_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", savefig)
-    with pytest.raises(OSError, match="No space left"):
-        digits.write_chart([digits.Result("mean", "plain", 0.5, 1.0)], 450, options)
-    assert output.read_bytes() == b"before"
-    assert os.listdir(str(tmp_path)) == ["digits.png"]
+    with pytest.raises(UserError, match="digits.png: No space left on device"):
+        digits.main(["--output", str(output)])
+    assert output.read_bytes() == b"before" and os.listdir(str(tmp_path)) == ["digits.png"]
 
 
 @pytest.mark.parametrize(
@@ -194,18 +159,14 @@ def test_chart_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         ["--lengths", "unknown"],
         ["--max-samples", "35"],
         ["--epochs", "0"],
-        ["--epochs", "1.5"],
         ["--batch-size", "-3"],
         ["--clusters", "many"],
         ["--width", "0"],
         ["--learning-rate", "nan"],
-        ["--learning-rate", "inf"],
         ["--decay", "1"],
         ["--seed", "-1"],
-        ["--seed", "4294967296"],
         ["--output", os.path.join("no", "such", "directory", "digits.png")],
         ["--output", "."],
-        ["--unknown"],
     ],
     ids=" ".join,
 )

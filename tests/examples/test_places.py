@@ -293,7 +293,7 @@ def test_a_cache_that_cannot_be_read_is_an_error_of_one_line(directory, options,
 def test_a_stride_that_leaves_too_few_places_is_an_error_of_one_line(options, data, monkeypatch):
     few = [part.where(part.place < 3) for part in data[1:4]]
     monkeypatch.setattr(photographs, "load", lambda *_: [data.places] + few)
-    with pytest.raises(UserError, match="--stride: expected at least 16 places that train .* got 3, 0, 0 with 224"):
+    with pytest.raises(UserError, match="--stride: expected at least 16 places for training .* got 3, 0, 0 with 224"):
         places.load(options)
 
 
