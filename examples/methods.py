@@ -129,9 +129,14 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         return tf.reshape(tf.scatter_nd(indices, normed, tf.shape(v, out_type=tf.int64)), [-1, v.shape[1]])
 
     def batch_norm_or_biases(self, rows, name):
-        # The original's batch norm is not fused: its moving variance is that of the batch, without Bessel's correction.
-        with slim.arg_scope([slim.batch_norm], fused=False):
-            stddev = 1 / math.sqrt(self.feature_size)
+        """Returns rows [R, C] batch-normalised, or plus biases without `add_batch_norm`. [R, C]
+
+        As in the original, the moving variance is that of the batch, without Bessel's correction, which slim's fused
+        batch norm has. With weights of 1, slim takes moments whose second derivatives are right, too.
+        """
+        ones = tf.ones([tf.maximum(tf.shape(rows)[0], 1)])
+        stddev = 1 / math.sqrt(self.feature_size)
+        with slim.arg_scope([slim.batch_norm], fused=False, batch_weights=ones):
             return loupe.batch_norm_or_biases(rows, name, stddev, self.add_batch_norm, self.is_training)
 
 
@@ -140,7 +145,7 @@ class GhostVLAD(loupe.PoolingBaseModel):
 
     With G = ghost_clusters and the soft assignment ``a = softmax(norm(x W))`` over K + G clusters::
 
-        v[d, k] = sum_n a[n, k] (x[n, d] - c[d, k]) = A[k] (mean[d, k] - c[d, k])    for the first K clusters
+        v[d, k] = sum_n a[n, k] (x[n, d] - c[d, k])    for the first K clusters
 
     A blurred face or a silent frame can go to a ghost, and then adds little to v, which is normalised and flattened
     like that of `loupe.NetVLAD`. P = D * K.
@@ -173,9 +178,9 @@ class GhostVLAD(loupe.PoolingBaseModel):
         W = loupe.get_variable("cluster_weights", shape, 1 / math.sqrt(self.feature_size))  # [D, K + G]
         a = self.soft_assignment(samples, W)[:, :, : self.cluster_size]  # [B, N, K], without the ghosts
         c = self.centers()  # [1, D, K]
-        A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
-        v = loupe.l2_normalized(mean - c, times=A, each_cluster=True)  # A * (mean - c), normalised [B, D * K]
-        return self.output(v)
+        A = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
+        v = self.weighted_sums(a, samples) - A * c  # [B, D, K]
+        return self.output(loupe.l2_normalized(v, each_cluster=True))
 
 
 def variance_scaling(fan_in):

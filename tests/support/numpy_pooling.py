@@ -16,11 +16,12 @@ class Batch:
       moved: the moving averages after one run of the update ops, a dict by name. Batch norms add to it.
     """
 
-    def __init__(self, configuration, lists, values, num_samples=None):
+    def __init__(self, configuration, lists, values, num_samples=None, noise=None):
         lists = np.asarray(lists, np.float64)
         batch, size, _ = lists.shape
         lengths = np.full(batch, size) if num_samples is None else np.asarray(num_samples)
         self.configuration = configuration
+        self.noise = noise
         self.is_real = np.arange(size) < lengths[:, None]
         self.lists = np.where(self.is_real[:, :, None], lists, 0)
         self.rows = lists[self.is_real]
@@ -38,6 +39,7 @@ class Batch:
         beta, gamma, mean, variance = (
             self.values[f"{scope}/{name}"] for name in ("beta", "gamma", "moving_mean", "moving_variance")
         )
+        activations = self.rounded(activations)
         if self.configuration.is_training and len(activations):
             rows = len(activations)
             batch_mean = activations.sum(axis=0) / rows
@@ -45,7 +47,11 @@ class Batch:
             self.moved[scope + "/moving_mean"] = 0.999 * mean + 0.001 * batch_mean
             self.moved[scope + "/moving_variance"] = 0.999 * variance + 0.001 * deviations / max(rows - is_fused, 1)
             mean, variance = batch_mean, deviations / rows
-        return gamma * (activations - mean) / np.sqrt(variance + 0.001) + beta
+        return gamma * (self.rounded(activations) - mean) / np.sqrt(variance + 0.001) + beta
+
+    def rounded(self, values):
+        """The values with the noise, if there is one, of float32."""
+        return values if self.noise is None else values * (1 + 1e-7 * self.noise.standard_normal(values.shape))
 
     def scattered(self, rows):
         """Rows [T, ...] at the places of the real samples, with zeros for padding. [B, N, ...]"""
@@ -58,7 +64,7 @@ class Batch:
         return self.scattered(softmax(self.normalized(self.rows @ self.values["cluster_weights"], "cluster")))
 
 
-def pool(configuration, lists, values, with_projection=True, num_samples=None):
+def pool(configuration, lists, values, with_projection=True, num_samples=None, noise=None):
     """What a layer computes.
 
     Args:
@@ -67,11 +73,13 @@ def pool(configuration, lists, values, with_projection=True, num_samples=None):
       values: the values of the layer's variables, a dict by name.
       with_projection: whether the layer projects its descriptor, that is, has an output_dim.
       num_samples: how many leading samples of each list are real, or None if all are.
+      noise: a RandomState for errors as of float32 within each batch norm, which magnifies them where the rows are
+        nearly alike; or None.
 
     Returns:
       The output [B, O], and the values of the moving averages after one run of the update ops, a dict by name.
     """
-    batch = Batch(configuration, lists, values, num_samples)
+    batch = Batch(configuration, lists, values, num_samples, noise)
     y = configuration.row.statement(batch)
     if with_projection:
         y = y @ batch.values["hidden1_weights"]
