@@ -55,8 +55,9 @@ class NeXtVLAD(loupe.PoolingBaseModel):
 
     The variables are fully_connected/weights, F [D, L * D], and fully_connected/biases, f; fully_connected_1/weights,
     T [L * D, G], and fully_connected_1/biases, t0; cluster_weights, W [L * D, G * K], with the batch norm cluster_bn or
-    cluster_biases; cluster_weights2, c [1, M, K]; and the batch norm vlad_bn of width P. The weights start with the
-    variance scaling of the original. Batch statistics are those of real samples and of lists that are not empty.
+    cluster_biases; cluster_weights2, c [1, M, K]; and the batch norm vlad_bn of width P. All weights,
+    hidden1_weights too, start with the original's variance scaling. Batch statistics are those of the real samples and
+    of the lists that are not empty.
     """
 
     def __init__(
@@ -127,6 +128,15 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         indices = tf.where_v2(samples.num_samples > 0)
         normed = self.batch_norm_or_biases(tf.gather_nd(v, indices), "vlad")
         return tf.reshape(tf.scatter_nd(indices, normed, tf.shape(v, out_type=tf.int64)), [-1, v.shape[1]])
+
+    def projection(self, descriptor):
+        """Returns the descriptor [B, P] times hidden1_weights [P, O] or, if ``output_dim`` is None, as it is."""
+        if self.output_dim is None:
+            return descriptor
+        width = tf.dimension_value(descriptor.shape[1])
+        shape = [width, self.output_dim]
+        weights = loupe.get_variable("hidden1_weights", shape, initializer=variance_scaling(width))
+        return loupe.project(descriptor, weights)
 
     def batch_norm_or_biases(self, rows, name):
         """Returns rows [R, C] batch-normalised, or plus biases without `add_batch_norm`. [R, C]

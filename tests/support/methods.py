@@ -38,7 +38,7 @@ class Method:
 def starts_of_nextvlad(D, K):
     """Variance scaling with a factor of 2, with expansion=2 and groups=2."""
     # The initialiser draws from a normal distribution that is truncated at two deviations.
-    wide, narrow, centres = (Start(0, 0.87963 * np.sqrt(2.6 / fan_in), 2.37) for fan_in in (2 * D, D, D))
+    wide, narrow, projection = (Start(0, 0.87963 * np.sqrt(2.6 / fan_in), 2.37) for fan_in in (2 * D, D, D * K))
     zero = Start(0, 0)
     return {
         "fully_connected/weights": narrow,
@@ -46,7 +46,8 @@ def starts_of_nextvlad(D, K):
         "fully_connected_1/weights": wide,
         "fully_connected_1/biases": zero,
         "cluster_weights": wide,
-        "cluster_weights2": centres,
+        "cluster_weights2": narrow,
+        "hidden1_weights": projection,
     }
 
 
