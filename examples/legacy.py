@@ -1,28 +1,26 @@
 """Runs a TensorFlow 1 program unchanged, on TensorFlow 2.12 to 2.21, and on 1.15::
 
     python legacy.py [--loupe NAME] [--python3] program.py ARGUMENTS...
-    python legacy.py [--loupe NAME] [--python3] -m package.module ARGUMENTS...
 
-The program's files are all modules that are neither installed nor Python's own. For these files
+The program's files are all modules that are neither installed nor Python's own. For them, ``import tensorflow`` is
+TensorFlow 1's API with v2 behaviour off and with Keras 2, which from TensorFlow 2.16 on is the package tf_keras;
+tf.contrib is made of tf-slim's and TensorFlow's own functions; ``import loupe`` is the program's own copy where it has
+one, or what ``--loupe`` names. As in Python 2, ``/`` of two integers rounds down, dicts and ranges give lists, and
+xrange, iteritems and the like exist, unless ``--python3`` is given, or the file or the program's first one has code
+that only Python 3 can run. Installed packages see TensorFlow as it is.
 
-- ``import tensorflow`` is TensorFlow 1's API with v2 behaviour off; tf.keras is Keras 2, which is the package tf_keras
-  from TensorFlow 2.16 on; tf.contrib is made of tf-slim's and TensorFlow's own functions, and a name that neither has
-  raises an AttributeError that says so;
-- ``/`` of two integers rounds down, dicts and ranges give lists, and names such as xrange, iteritems and cPickle exist,
-  as in Python 2. ``--python3`` turns this off, and so does code that only Python 3 can run, in the file or in the
-  program's first one. ``from __future__ import division`` is respected;
-- ``import loupe`` is the program's own copy where it has one, or what ``--loupe`` names.
-
-Installed packages see TensorFlow as it is. ``import legacy`` as the first line of a program or notebook does the same,
-but for the division, lists and methods of Python 2 in this first file, because Python has compiled it already.
+``import legacy`` as the first line of a program or notebook does the same, but for Python 2's division, lists and
+methods in this first file, because Python has compiled it already.
 """
 
 import argparse
 import ast
 import builtins
 import collections.abc
+import contextlib
 import copy
 import functools
+import glob
 import importlib.machinery
 import importlib.util
 import itertools
@@ -41,27 +39,22 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 FORKS = os.path.join(HERE, "forks")
 COMMAND = "LOUPE_LEGACY_COMMAND"  # the environment variable that tells spawned processes what to run
-OPTIONS = argparse.Namespace(loupe=None, python3=False, module=None, program=None)
+OPTIONS = argparse.Namespace(loupe=None, python3=False, program=None)
 PYTHON_IMPORT = builtins.__import__
 
-# ---- TensorFlow ------------------------------------------------------------------------------------------------------
 # Where the names of tf.contrib's packages are today; the first place that has a name counts.
 CONTRIB = {
     "data": ["tensorflow.data.experimental"],
-    "distributions": ["tensorflow.distributions"],
     "eager": ["tensorflow.python.eager.backprop", "tensorflow"],
-    "feature_column": ["tensorflow.feature_column"],
     "framework": ["tf_slim.ops.arg_scope", "tf_slim.ops.variables", "tf_slim.ops.framework_ops", "tensorflow.train"]
     + ["tensorflow.python.framework.smart_cond", "tensorflow.python.util.deprecation", "tensorflow"],
     "framework.nest": ["tensorflow.python.util.nest"],
-    "keras": ["tensorflow.keras"],
     "layers": ["tf_slim.layers"],
     "lookup": ["tensorflow.python.ops.lookup_ops"],
     "losses": ["tf_slim.losses"],
     "metrics": ["tf_slim.metrics", "tensorflow.sets", "tensorflow.math"],
     "nn": ["tensorflow.python.ops.nn_ops", "tensorflow.nn"],
     "rnn": ["tensorflow.nn.rnn_cell", "tensorflow.nn", "tensorflow.python.ops.rnn"],
-    "signal": ["tensorflow.signal"],
     "slim": ["tf_slim"],
     "slim.nets": ["tf_slim.nets"],
     "stateless": ["tensorflow.random"],
@@ -71,16 +64,17 @@ CONTRIB = {
     "util": ["tensorflow", "tensorflow.python.framework.meta_graph"],
 }
 INSTEAD = {
-    "data": "the methods of tf.data.Dataset",
     "distributions": "tensorflow_probability",
     "estimator": "tf.train.MonitoredTrainingSession around the model_fn",
     "layers": "tf.feature_column for columns, and tf.nn.embedding_lookup for embed_sequence",
     "learn": "tf.train.MonitoredTrainingSession around the model_fn",
-    "opt": "the optimizers of tf.train and tf.keras.optimizers",
     "rnn": "a cell of tf.nn.rnn_cell, or a subclass of tf.nn.rnn_cell.RNNCell",
     "seq2seq": "tensorflow_addons.seq2seq, on TensorFlow 2.15 and earlier",
     "training": "a class of your own for HParams, and tf.data for batches of sequences",
 }
+# Names that have another name today, or that are another function's.
+RENAMED = {"framework.py_func": [], "lookup.HashTable": [("tensorflow.lookup", "StaticHashTable")]}
+RENAMED["lookup.MutableDenseHashTable"] = [("tensorflow.python.ops.lookup_ops", "DenseHashTable")]
 # What programs import by inner paths, such as tensorflow.contrib.layers.python.layers.initializers.
 INNER = """layers initializers regularizers optimizers normalization utils summaries variables checkpoint_utils rnn
 rnn_cell core_rnn core_rnn_cell core_rnn_cell_impl metric_ops loss_ops training hparam lookup_ops""".split()
@@ -100,7 +94,7 @@ def contrib(path):
     """The module that stands for tensorflow.contrib.PATH."""
     home = re.sub(r"\.python\.\w+", "", path)  # layers.python.layers.utils is layers.utils
     package, _, inner = home.partition(".")
-    places = CONTRIB.get(home, CONTRIB.get(package, []))
+    places = CONTRIB.get(home) or CONTRIB.get(package) or ["tensorflow." + package]
     if inner and home not in CONTRIB:
         places = [place + "." + inner for place in places if place.startswith("tf_slim")] + places
 
@@ -111,16 +105,14 @@ def contrib(path):
         is_inner = name == "python" or path.endswith(".python") or ".python." in path and name in INNER
         if not path or is_inner or any((key + ".").startswith(child + ".") for key in CONTRIB):
             return contrib(child)
-        for place in places:
-            try:
-                return getattr(program_import(place, fromlist=[name]), name)
-            except (AttributeError, ImportError):
-                pass
-        try:
-            return getattr(PYTHON_IMPORT("tensorflow.contrib." + path, fromlist=[name]), name)  # of TensorFlow 1.15
-        except (AttributeError, ImportError):
-            instead = f"; use {INSTEAD[package]}" if package in INSTEAD else ""
-            raise AttributeError(f"neither TensorFlow nor tf-slim has tf.contrib.{child} any more{instead}") from None
+        own = [("tensorflow.contrib." + path, name)]  # TensorFlow 1.15's
+        found = own + RENAMED[child] if child in RENAMED else [(place, name) for place in places] + own
+        for place, present in found:
+            with contextlib.suppress(AttributeError, ImportError):
+                find = PYTHON_IMPORT if place.startswith("tensorflow.contrib") else program_import
+                return getattr(find(place, fromlist=[present]), present)
+        instead = f"; use {INSTEAD[package]}" if package in INSTEAD else ""
+        raise AttributeError(f"neither TensorFlow nor tf-slim has tf.contrib.{child} any more{instead}")
 
     return namespace("tensorflow.contrib." + path, attribute)
 
@@ -158,6 +150,7 @@ def tensorflow():
         for name in MOVED.split():
             vars(importlib.import_module("tensorflow.python." + name)).setdefault("__getattr__", old_attribute)
         importlib.import_module("tensorflow.python.ops.variable_scope").variable = tf.Variable
+        tf.lookup.StaticHashTable.init = property(lambda table: table.initializer)
         slim = importlib.import_module("tf_slim.layers.layers")
         if has_keras_2:
             # tf-slim looks for it in a module that tf_keras does not have.
@@ -182,8 +175,8 @@ def import_tensorflow(name, fromlist):
         else:
             module = getattr(module, part)
     if sys.modules.get(path) is module:
-        importlib.__import__(path, fromlist=fromlist)  # imports the modules that fromlist names
-    for part in fromlist:
+        PYTHON_IMPORT(path, fromlist=fromlist)  # imports the modules that fromlist names
+    for part in fromlist if path.startswith("tensorflow.contrib") else ():
         try:
             getattr(module, part)
         except AttributeError as error:
@@ -191,33 +184,35 @@ def import_tensorflow(name, fromlist):
     return module if fromlist else tensorflow()
 
 
-# ---- Python 2 --------------------------------------------------------------------------------------------------------
-def divide(a, b):
-    """a / b as in Python 2."""
+def divide(a, b, **out):
+    """a / b as in Python 2; into the array `out`, where that is given."""
     for method, x, y in [("__div__", a, b), ("__rdiv__", b, a)]:
         quotient = getattr(type(x), method)(x, y) if hasattr(type(x), method) else NotImplemented
         if quotient is not NotImplemented:
             return quotient
-    return a // b if is_integer(a) and is_integer(b) else a / b
+    arrays = (np.ndarray, np.generic)
+    is_floor = all(isinstance(x, int) or isinstance(x, arrays) and x.dtype.kind in "iub" for x in (a, b))
+    if out:
+        return (np.floor_divide if is_floor else np.true_divide)(a, b, **out)
+    return a // b if is_floor else a / b
 
 
 def divided(a, b):
     """The new value of a, after a /= b."""
-    into_array = np.floor_divide if is_integer(a) and is_integer(b) else np.true_divide
-    return into_array(a, b, out=a) if isinstance(a, np.ndarray) else divide(a, b)
-
-
-def is_integer(x):
-    return isinstance(x, int) or isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "iub"
+    return divide(a, b, out=a) if isinstance(a, np.ndarray) else divide(a, b)
 
 
 def old_method(owner, name):
-    """The method of a dict or an iterator that has this name in Python 2, or the attribute of another object."""
+    """The method that has this name in Python 2, of a dict, an iterator or an array; or the attribute of another."""
     method = re.sub("^(iter|view)", "", name)
+    if owner is np and name == "fromstring":
+        return lambda text, kind=float, sep="": (
+            np.fromstring(text, kind, sep=sep) if sep else np.frombuffer(text, kind).copy()
+        )
     if hasattr(owner, name) and not (isinstance(owner, dict) and name == method):
         return getattr(owner, name)
-    if name in ("has_key", "next"):
-        return getattr(owner, {"has_key": "__contains__", "next": "__next__"}[name])
+    if name in NEW_METHODS:
+        return getattr(owner, NEW_METHODS[name])
     return lambda: (iter if name.startswith("iter") else list)(getattr(owner, method)())
 
 
@@ -228,15 +223,15 @@ def list_of(function, *arguments):
     return list(result) if all(hasattr(x, "__len__") and len(x) < 1000000 for x in sized) else result
 
 
-OLD_METHODS = "has_key next keys values items iterkeys itervalues iteritems viewkeys viewvalues viewitems".split()
+NEW_METHODS = {"has_key": "__contains__", "next": "__next__", "tostring": "tobytes"}
+OLD_METHODS = "keys values items iterkeys itervalues iteritems viewkeys viewvalues viewitems fromstring".split()
+OLD_METHODS += NEW_METHODS
 OLD_BUILTINS = {"cmp": lambda a, b: (a > b) - (a < b), "reduce": functools.reduce, "reload": importlib.reload}
 OLD_BUILTINS.update(basestring=str, file=open, long=int, raw_input=input, unichr=chr, unicode=str, xrange=range)
 PYTHON_2 = {function.__name__: functools.partial(list_of, function) for function in (filter, map, range, zip)}
 PYTHON_2.update(_divide=divide, _divided=divided, _old_method=old_method)
-OLD_MODULES = (
-    "ConfigParser=configparser Queue=queue StringIO=io cStringIO=io urllib2=urllib.request urlparse=urllib.parse"
-)
-OLD_MODULES = dict(pair.split("=") for pair in OLD_MODULES.split())
+OLD_MODULES = {"ConfigParser": "configparser", "Queue": "queue", "StringIO": "io", "cStringIO": "io"}
+OLD_MODULES.update(urllib2="urllib.request", urlparse="urllib.parse")
 OLD_NAMES = {
     "collections": {name: getattr(collections.abc, name) for name in collections.abc.__all__},
     "itertools": {"izip": zip, "imap": map, "ifilter": filter, "izip_longest": itertools.zip_longest},
@@ -253,58 +248,50 @@ OLD_PICKLE.loads = functools.partial(pickle.loads, encoding="latin1")
 class Python2(ast.NodeTransformer):
     """Gives a file Python 2's division and methods, by calls of the functions above."""
 
-    def __init__(self, has_division):
-        self.has_division = has_division
+    has_division = True
 
     def visit(self, node):
         node = self.generic_visit(node)
         if isinstance(node, ast.Attribute) and node.attr in OLD_METHODS and isinstance(node.ctx, ast.Load):
-            new = call("_old_method", node.value, ast.Constant(node.attr))
+            function, arguments = "_old_method", [node.value, ast.Constant(node.attr)]
         elif not self.has_division or not isinstance(getattr(node, "op", None), ast.Div):
             return node
         elif isinstance(node, ast.BinOp):
-            new = call("_divide", node.left, node.right)
+            function, arguments = "_divide", [node.left, node.right]
         else:
-            old = copy.copy(node.target)
-            old.ctx = ast.Load()
-            new = ast.Assign([node.target], call("_divided", old, node.value))
+            function, arguments = "_divided", [copy.copy(node.target), node.value]
+            arguments[0].ctx = ast.Load()
+        new = ast.Call(ast.Name(function, ast.Load()), arguments, [])
+        new = ast.Assign([node.target], new) if isinstance(node, ast.AugAssign) else new
         return ast.fix_missing_locations(ast.copy_location(new, node))
 
 
-def call(function, *arguments):
-    return ast.Call(ast.Name(function, ast.Load()), list(arguments), [])
-
-
-def is_python_3(tree):
+def is_python_3(source, tree):
     """Whether Python 2 cannot run a file."""
     only = (ast.JoinedStr, ast.AnnAssign, ast.AsyncFunctionDef, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
     parts = ("annotation", "returns", "kwonlyargs", "cause")  # of arguments, functions and raise
-    for node in ast.walk(tree):
-        if isinstance(node, only) or any(getattr(node, part, None) for part in parts):
-            return True
-        name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
-        keywords = [keyword.arg for keyword in node.keywords] if name else []
-        if name == "super" and not node.args or (name, "flush") == ("print", *keywords[-1:]):
-            return True
-    return False
+    if re.search(rb"\bsuper\(\)|\bflush=True", source):
+        return True
+    return any(isinstance(node, only) or any(getattr(node, part, None) for part in parts) for node in ast.walk(tree))
 
 
-@functools.lru_cache(maxsize=None)
-def compiled(source, path):
-    """The code of one of the program's files, and its builtins, which are Python's with those of Python 2."""
+def execute(module, path):
+    """Executes one of the program's files in a module, with Python's builtins and with those of Python 2."""
+    source = ProgramLoader(module.__name__, path).get_data(path)
     tree = ast.parse(source, path)
-    if path == OPTIONS.program and is_python_3(tree):
+    if path == OPTIONS.program and is_python_3(source, tree):
         OPTIONS.python3 = True
-    names = types.ModuleType("builtins")
-    vars(names).update(vars(builtins), __import__=program_import, **OLD_BUILTINS)
-    if not OPTIONS.python3 and not is_python_3(tree):
+    module.__builtins__ = types.ModuleType("builtins")
+    vars(module.__builtins__).update(vars(builtins), __import__=program_import, **OLD_BUILTINS)
+    if not OPTIONS.python3 and not is_python_3(source, tree):
         futures = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-        tree = Python2("division" not in [alias.name for node in futures for alias in node.names]).visit(tree)
-        vars(names).update(PYTHON_2)
-    return compile(tree, path, "exec", dont_inherit=True), names
+        transformer = Python2()
+        transformer.has_division = "division" not in [alias.name for node in futures for alias in node.names]
+        tree = transformer.visit(tree)
+        vars(module.__builtins__).update(PYTHON_2)
+    exec(compile(tree, path, "exec", dont_inherit=True), vars(module))
 
 
-# ---- The program's files ---------------------------------------------------------------------------------------------
 OTHERS = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), FORKS]
 OTHERS = tuple(os.path.realpath(path) + os.sep for path in OTHERS)
 # What tells one changed copy of the toolbox from another, in its source.
@@ -359,13 +346,8 @@ class ProgramFinder:
 class ProgramLoader(importlib.machinery.SourceFileLoader):
     """Loads one of the program's files, always from its source."""
 
-    def create_module(self, spec):
-        module = types.ModuleType(spec.name)
-        module.__builtins__ = compiled(self.get_data(self.path), self.path)[1]
-        return module
-
-    def get_code(self, fullname):
-        return compiled(self.get_data(self.path), self.path)[0]
+    def exec_module(self, module):
+        execute(module, self.path)
 
 
 def report(kind, error, trace):
@@ -387,12 +369,6 @@ def without_own_lines(trace):
     return trace.tb_next if path == report.__code__.co_filename or "importlib" in path else trace
 
 
-def preparation_data(name, prepared=multiprocessing.spawn.get_preparation_data):
-    """What multiprocessing tells a process that it spawns: to run this file, which then runs the program."""
-    data = dict(prepared(name), init_main_from_path=os.path.abspath(__file__))
-    return {key: value for key, value in data.items() if key != "init_main_from_name"}
-
-
 def install():
     """Has the program's modules found and compiled as such; comes before TensorFlow, which reads the environment."""
     sys.meta_path.insert(0, ProgramFinder)
@@ -404,49 +380,36 @@ def install():
 def run(name):
     """Runs the program as a module of this name, and returns its names."""
     install()
-    multiprocessing.spawn.get_preparation_data = preparation_data
+    prepared, path = multiprocessing.spawn.get_preparation_data, os.path.abspath(__file__)
+    multiprocessing.spawn.get_preparation_data = lambda name: dict(prepared(name), init_main_from_path=path)
     if OPTIONS.loupe not in (None, "own"):
         sys.path[:0] = [os.path.dirname(HERE), HERE, FORKS]
         importlib.import_module("loupe")
         sys.modules["loupe"] = sys.modules["loupe_keras"] = importlib.import_module(OPTIONS.loupe)
         del sys.path[:3]
-    spec = None
-    if OPTIONS.module:
-        spec = importlib.util.find_spec(OPTIONS.module)
-        if spec and spec.submodule_search_locations:
-            spec = importlib.util.find_spec(OPTIONS.module + ".__main__")
-        if spec is None:
-            sys.exit(f"{sys.executable}: No module named {OPTIONS.module}")
-        OPTIONS.program = spec.origin
-    module, loader = types.ModuleType(name), ProgramLoader(name, OPTIONS.program)
-    module.__file__, module.__loader__, module.__spec__ = OPTIONS.program, loader, spec
-    module.__package__ = spec.parent if spec else None
-    code, module.__builtins__ = compiled(loader.get_data(OPTIONS.program), OPTIONS.program)
+    module = types.ModuleType(name)
+    module.__file__, module.__package__ = OPTIONS.program, None
     if name == "__main__":
         sys.modules[name] = module
-    exec(code, vars(module))
+    execute(module, OPTIONS.program)
     return vars(module)
 
 
 def main():
-    forks = sorted(name[:-3] for name in os.listdir(FORKS) if name.endswith(".py")) if os.path.isdir(FORKS) else []
-    loupes = ["own"] + ["loupe"] * bool(forks) + forks
+    loupes = ["own", "loupe"] + sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(FORKS, "*.py")))
     parser = argparse.ArgumentParser(description=__doc__.split("::")[0] + ".", allow_abbrev=False)
     parser.add_argument("--loupe", metavar="NAME", choices=loupes, help="what import loupe is: " + ", ".join(loupes))
     parser.add_argument("--python3", action="store_true", help="the program is written in Python 3")
-    parser.add_argument("-m", action="store_true", help="the program is a module, not a file")
     parser.add_argument("program")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    options = parser.parse_args()
-    path = os.path.abspath(options.program)
-    if not options.m and not os.path.isfile(path):
-        parser.exit(2, f"{sys.executable}: can't open file {path!r}: [Errno 2] No such file or directory\n")
-    OPTIONS.loupe, OPTIONS.python3 = options.loupe, options.python3
-    OPTIONS.module, OPTIONS.program = options.program if options.m else None, path
+    parser.parse_args(namespace=OPTIONS)
+    sys.argv = [OPTIONS.program] + OPTIONS.arguments
+    OPTIONS.program = os.path.abspath(OPTIONS.program)
+    if not os.path.isfile(OPTIONS.program):
+        parser.exit(2, f"{sys.executable}: can't open file {OPTIONS.program!r}: [Errno 2] No such file or directory\n")
     os.environ[COMMAND] = json.dumps(vars(OPTIONS))
     sys.modules["legacy"] = sys.modules["__main__"]
-    sys.argv = [options.program] + options.arguments
-    sys.path[0] = os.getcwd() if options.m else os.path.dirname(os.path.realpath(path))
+    sys.path[0] = os.path.dirname(os.path.realpath(OPTIONS.program))
     run("__main__")
 
 
