@@ -45,7 +45,7 @@ PYTHON_IMPORT = builtins.__import__
 # Where the names of tf.contrib's packages are today; the first place that has a name counts.
 CONTRIB = {
     "data": ["tensorflow.data.experimental"],
-    "eager": ["tensorflow.python.eager.backprop", "tensorflow"],
+    "eager": ["tensorflow.contrib.eager.python.tfe", "tensorflow"],
     "framework": ["tf_slim.ops.arg_scope", "tf_slim.ops.variables", "tf_slim.ops.framework_ops", "tensorflow.train"]
     + ["tensorflow.python.framework.smart_cond", "tensorflow.python.util.deprecation", "tensorflow"],
     "framework.nest": ["tensorflow.python.util.nest"],

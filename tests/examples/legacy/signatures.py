@@ -21,21 +21,23 @@ def shown(default):
     if isinstance(default, (types.FunctionType, functools.partial)) or inspect.isclass(default):
         return "the function %s" % getattr(default, "__name__", default)
     if isinstance(default, (list, tuple)):
-        return [shown(value) for value in default]
+        return "[%s]" % ", ".join(shown(value) for value in default)
     return repr(default) if type(default).__module__ == "builtins" else str(getattr(default, "name", type(default)))
 
 
 def signature(value):
     if isinstance(value, functools.partial):
-        return [signature(value.func), sorted((key, shown(value.keywords[key])) for key in value.keywords)]
+        return signature(value.func) + ["%s=%s" % (key, shown(value.keywords[key])) for key in sorted(value.keywords)]
     if not callable(value):
         return None
     try:
         parameters = inspect.signature(value).parameters.values()
     except (TypeError, ValueError):
         return None
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     empty = inspect.Parameter.empty
-    return [[p.name, p.kind.name] + ([] if p.default is empty else [shown(p.default)]) for p in parameters]
+    texts = ["" if p.default is empty else "=%s" % shown(p.default) for p in parameters]
+    return [stars.get(p.kind, "") + p.name + text for p, text in zip(parameters, texts)]
 
 
 def module(package):
@@ -58,5 +60,6 @@ if __name__ == "__main__":
             continue
         if not isinstance(value, types.ModuleType):
             signatures[name] = signature(value)
-    json.dump(signatures, open(sys.argv[1], "w"), indent=0, sort_keys=True)
+    with open(sys.argv[1], "w") as output:
+        json.dump(signatures, output, indent=0, sort_keys=True)
     print("%d names of tf.contrib with TensorFlow %s" % (len(signatures), tf.__version__))
