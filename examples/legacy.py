@@ -26,6 +26,7 @@ import importlib.util
 import itertools
 import json
 import multiprocessing.spawn
+import operator
 import os
 import pickle
 import re
@@ -53,15 +54,12 @@ CONTRIB = {
     "lookup": ["tensorflow.python.ops.lookup_ops"],
     "losses": ["tf_slim.losses"],
     "metrics": ["tf_slim.metrics", "tensorflow.sets", "tensorflow.math"],
-    "nn": ["tensorflow.python.ops.nn_ops", "tensorflow.nn"],
     "rnn": ["tensorflow.nn.rnn_cell", "tensorflow.nn", "tensorflow.python.ops.rnn"],
     "slim": ["tf_slim"],
     "slim.nets": ["tf_slim.nets"],
-    "stateless": ["tensorflow.random"],
     "summary": ["tensorflow.python.ops.summary_ops_v2"],
     "tensorboard.plugins.projector": ["tensorboard.plugins.projector"],
     "training": ["tf_slim.training.training", "tensorflow.train", "tensorflow.python.training.evaluation"],
-    "util": ["tensorflow", "tensorflow.python.framework.meta_graph"],
 }
 INSTEAD = {
     "distributions": "tensorflow_probability",
@@ -197,11 +195,6 @@ def divide(a, b, **out):
     return a // b if is_floor else a / b
 
 
-def divided(a, b):
-    """The new value of a, after a /= b."""
-    return divide(a, b, out=a) if isinstance(a, np.ndarray) else divide(a, b)
-
-
 def old_method(owner, name):
     """The method that has this name in Python 2, of a dict, an iterator or an array; or the attribute of another."""
     method = re.sub("^(iter|view)", "", name)
@@ -229,7 +222,8 @@ OLD_METHODS += NEW_METHODS
 OLD_BUILTINS = {"cmp": lambda a, b: (a > b) - (a < b), "reduce": functools.reduce, "reload": importlib.reload}
 OLD_BUILTINS.update(basestring=str, file=open, long=int, raw_input=input, unichr=chr, unicode=str, xrange=range)
 PYTHON_2 = {function.__name__: functools.partial(list_of, function) for function in (filter, map, range, zip)}
-PYTHON_2.update(_divide=divide, _divided=divided, _old_method=old_method)
+PYTHON_2.update(_divide=divide, _old_method=old_method)
+PYTHON_2["_divided"] = lambda a, b: divide(a, b, out=a) if isinstance(a, np.ndarray) else divide(a, b)
 OLD_MODULES = {"ConfigParser": "configparser", "Queue": "queue", "StringIO": "io", "cStringIO": "io"}
 OLD_MODULES.update(urllib2="urllib.request", urlparse="urllib.parse")
 OLD_NAMES = {
@@ -248,17 +242,15 @@ OLD_PICKLE.loads = functools.partial(pickle.loads, encoding="latin1")
 class Python2(ast.NodeTransformer):
     """Gives a file Python 2's division and methods, by calls of the functions above."""
 
-    has_division = True
-
     def visit(self, node):
         node = self.generic_visit(node)
         if isinstance(node, ast.Attribute) and node.attr in OLD_METHODS and isinstance(node.ctx, ast.Load):
             function, arguments = "_old_method", [node.value, ast.Constant(node.attr)]
-        elif not self.has_division or not isinstance(getattr(node, "op", None), ast.Div):
+        elif not isinstance(getattr(node, "op", None), ast.Div):
             return node
         elif isinstance(node, ast.BinOp):
             function, arguments = "_divide", [node.left, node.right]
-        else:
+        else:  # a /= b
             function, arguments = "_divided", [copy.copy(node.target), node.value]
             arguments[0].ctx = ast.Load()
         new = ast.Call(ast.Name(function, ast.Load()), arguments, [])
@@ -278,26 +270,30 @@ def is_python_3(source, tree):
 def execute(module, path):
     """Executes one of the program's files in a module, with Python's builtins and with those of Python 2."""
     source = ProgramLoader(module.__name__, path).get_data(path)
+    families = [name for name, mark in FAMILIES if re.search(mark, source)]
+    if os.path.basename(path) in ("loupe.py", "loupe_keras.py") and families and not OPTIONS.loupe:
+        print(f"legacy: {path}: --loupe {families[0]} takes the faster module", file=sys.stderr)
     tree = ast.parse(source, path)
     if path == OPTIONS.program and is_python_3(source, tree):
         OPTIONS.python3 = True
     module.__builtins__ = types.ModuleType("builtins")
-    vars(module.__builtins__).update(vars(builtins), __import__=program_import, **OLD_BUILTINS)
+    names = vars(module.__builtins__)
+    names.update(vars(builtins), __import__=program_import, **OLD_BUILTINS)
     if not OPTIONS.python3 and not is_python_3(source, tree):
-        futures = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-        transformer = Python2()
-        transformer.has_division = "division" not in [alias.name for node in futures for alias in node.names]
-        tree = transformer.visit(tree)
-        vars(module.__builtins__).update(PYTHON_2)
+        futures = [node.names for node in tree.body if getattr(node, "module", None) == "__future__"]
+        names.update(PYTHON_2)
+        if "division" in [alias.name for aliases in futures for alias in aliases]:
+            names.update(_divide=operator.truediv, _divided=operator.itruediv)
+        tree = Python2().visit(tree)
     exec(compile(tree, path, "exec", dont_inherit=True), vars(module))
 
 
 OTHERS = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), FORKS]
 OTHERS = tuple(os.path.realpath(path) + os.sep for path in OTHERS)
 # What tells one changed copy of the toolbox from another, in its source.
-FAMILIES = [("loupe_keras", "kernel_W1"), ("epcnet", "class G_VLAD"), ("cvmnet", "do_dim_reduction")]
-FAMILIES += [("soccernet_multimodal", "suffix_tensor_name"), ("ficlnet", r"batch_normalization\([^)]*name=.bn.")]
-FAMILIES += [("pointnetvlad", "scope=.bn."), ("loupe", "class NetFV")]
+FAMILIES = [("loupe_keras", b"kernel_W1"), ("epcnet", b"class G_VLAD"), ("cvmnet", b"do_dim_reduction")]
+FAMILIES += [("soccernet_multimodal", b"suffix_tensor_name"), ("ficlnet", rb"batch_normalization\([^)]*name=.bn.")]
+FAMILIES += [("pointnetvlad", b"scope=.bn."), ("loupe", b"class NetFV")]
 
 
 def is_program(path):
@@ -329,18 +325,16 @@ class ProgramFinder:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        # The program's own loupe counts, even if this project's comes first on the path.
+        # The program's own loupe counts, even if this project's, which has a __version__, comes first on the path.
         for entries in [[entry] for entry in sys.path] if name == "loupe" else [path]:
             spec = importlib.machinery.PathFinder.find_spec(name, entries)
             if spec and type(spec.loader) is importlib.machinery.SourceFileLoader and is_program(spec.origin):
-                source = spec.loader.get_source(name) if name in ("loupe", "loupe_keras") else ""
-                family = next((family for family, mark in FAMILIES if re.search(mark, source)), None)
-                if family and not OPTIONS.loupe:
-                    print(f"legacy: {spec.origin}: --loupe {family} takes the faster module", file=sys.stderr)
-                spec.loader = ProgramLoader(name, spec.origin)
-                if name != "loupe" or "__version__" not in source:  # which this project's has
+                if name != "loupe" or "__version__" not in spec.loader.get_source(name):
+                    spec.loader = ProgramLoader(name, spec.origin)
                     return spec
-        return None
+        if name == "loupe" and OPTIONS.loupe == "own":
+            raise ImportError("--loupe own: expected a loupe.py of the program's own, found none")
+        return importlib.machinery.PathFinder.find_spec(name, [os.path.dirname(HERE)]) if name == "loupe" else None
 
 
 class ProgramLoader(importlib.machinery.SourceFileLoader):
@@ -370,11 +364,16 @@ def without_own_lines(trace):
 
 
 def install():
-    """Has the program's modules found and compiled as such; comes before TensorFlow, which reads the environment."""
-    sys.meta_path.insert(0, ProgramFinder)
-    sys.excepthook = report
+    """Has the program's modules found and executed as such, and chooses its loupe and Keras."""
     if importlib.util.find_spec("tf_keras"):
-        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # which TensorFlow reads as it is imported
+    if OPTIONS.loupe not in (None, "own"):
+        sys.path[:0] = [os.path.dirname(HERE), HERE, FORKS]
+        importlib.import_module("loupe")  # which the modules of examples/forks import, too
+        sys.modules["loupe"] = sys.modules["loupe_keras"] = importlib.import_module(OPTIONS.loupe)
+        del sys.path[:3]
+    sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), ProgramFinder)
+    sys.excepthook = report
 
 
 def run(name):
@@ -382,11 +381,6 @@ def run(name):
     install()
     prepared, path = multiprocessing.spawn.get_preparation_data, os.path.abspath(__file__)
     multiprocessing.spawn.get_preparation_data = lambda name: dict(prepared(name), init_main_from_path=path)
-    if OPTIONS.loupe not in (None, "own"):
-        sys.path[:0] = [os.path.dirname(HERE), HERE, FORKS]
-        importlib.import_module("loupe")
-        sys.modules["loupe"] = sys.modules["loupe_keras"] = importlib.import_module(OPTIONS.loupe)
-        del sys.path[:3]
     module = types.ModuleType(name)
     module.__file__, module.__package__ = OPTIONS.program, None
     if name == "__main__":
@@ -423,13 +417,13 @@ elif __name__ == "__mp_main__":
     vars(legacy.OPTIONS).update(json.loads(os.environ[COMMAND]))
     globals().update(legacy.run(__name__))
 elif __name__ != "_legacy":
-    importer = next(
-        f for f in map(sys._getframe, itertools.count(1)) if "importlib" not in f.f_code.co_filename
-    ).f_globals
+    frame = sys._getframe(1)
+    while "importlib" in frame.f_code.co_filename:
+        frame = frame.f_back
+    importer = frame.f_globals
 
     def import_(name, globals=None, *arguments, **keywords):
-        chosen = program_import if globals is importer else PYTHON_IMPORT
-        return chosen(name, globals, *arguments, **keywords)
+        return (program_import if globals is importer else PYTHON_IMPORT)(name, globals, *arguments, **keywords)
 
     install()
     builtins.__import__ = import_

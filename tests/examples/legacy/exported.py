@@ -1,5 +1,7 @@
 """A pooling of quantised frames by map_fn, trained, exported as a SavedModel, and read again by another graph."""
 
+# ruff: noqa: F821
+
 import cPickle as pickle
 import os
 import sys
@@ -39,7 +41,9 @@ def export(session, directory, serialized, predictions):
         method_name=tf.saved_model.signature_constants.PREDICT_METHOD_NAME,
     )
     builder.add_meta_graph_and_variables(
-        session, [tf.saved_model.tag_constants.SERVING], signature_def_map={"serving_default": signature},
+        session,
+        [tf.saved_model.tag_constants.SERVING],
+        signature_def_map={"serving_default": signature},
         legacy_init_op=tf.group(tf.tables_initializer(), name="legacy_init_op"),
     )
     builder.save()

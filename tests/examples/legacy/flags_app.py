@@ -1,4 +1,6 @@
-"""tf.app.run with flags, in the manner of the scripts of slim's model library; Adam, a moving average of the weights."""
+"""tf.app.run with flags, as in the scripts of slim's model library; Adam, a moving average of the weights."""
+
+# ruff: noqa: F821
 
 from __future__ import absolute_import
 from __future__ import print_function

@@ -36,10 +36,12 @@ def model_fn(features, labels):
     logits = tf.contrib.layers.fully_connected(net, 3, None)
     loss = tf.contrib.losses.sparse_softmax_cross_entropy(logits, labels)
     predictions = tf.argmax(logits, 1)
-    names_to_values, names_to_updates = contrib_metrics.aggregate_metric_map({
-        "accuracy": tfm.streaming_accuracy(predictions, labels),
-        "mean": tfm.streaming_mean(loss),
-    })
+    names_to_values, names_to_updates = contrib_metrics.aggregate_metric_map(
+        {
+            "accuracy": tfm.streaming_accuracy(predictions, labels),
+            "mean": tfm.streaming_mean(loss),
+        }
+    )
     matrix = tfm.confusion_matrix(labels, predictions, num_classes=3)
     return loss, names_to_values, names_to_updates.values(), matrix
 

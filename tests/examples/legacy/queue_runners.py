@@ -1,5 +1,7 @@
 """Records, read by queue runners under a Coordinator; momentum with a staircase of learning rates."""
 
+# ruff: noqa: F821
+
 from __future__ import print_function
 
 import os

@@ -12,7 +12,9 @@ config = {"units": UNITS / 3, "layers": 2}
 
 
 def encode(sequences, lengths):
-    cells = [rnn.DropoutWrapper(rnn.BasicLSTMCell(config["units"]), output_keep_prob=1.0) for _ in range(config["layers"])]
+    cells = [
+        rnn.DropoutWrapper(rnn.BasicLSTMCell(config["units"]), output_keep_prob=1.0) for _ in range(config["layers"])
+    ]
     cell = rnn.MultiRNNCell(cells, state_is_tuple=True)
     state = cell.zero_state(tf.shape(sequences)[0], tf.float32)
     outputs, states = tf.nn.dynamic_rnn(cell, sequences, lengths, initial_state=state, scope="lstm")

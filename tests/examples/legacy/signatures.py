@@ -1,4 +1,4 @@
-"""Writes the arguments and defaults of tf.contrib's names as JSON: signatures.py OUTPUT [NAMES], all names by default."""
+"""Writes the arguments and defaults of tf.contrib's names as JSON: signatures.py OUTPUT [NAMES]."""
 
 import functools
 import inspect
@@ -8,8 +8,8 @@ import types
 
 import tensorflow as tf
 
-PACKAGES = """data distributions eager feature_column framework layers losses losses.python.metric_learning lookup metrics
-nn rnn signal slim slim.python.slim.evaluation slim.python.slim.learning slim.python.slim.model_analyzer
+PACKAGES = """data distributions eager feature_column framework layers losses losses.python.metric_learning lookup
+metrics nn rnn signal slim slim.python.slim.evaluation slim.python.slim.learning slim.python.slim.model_analyzer
 slim.python.slim.nets.alexnet slim.python.slim.nets.inception slim.python.slim.nets.overfeat
 slim.python.slim.nets.resnet_utils slim.python.slim.nets.resnet_v1 slim.python.slim.nets.resnet_v2
 slim.python.slim.nets.vgg slim.python.slim.queues slim.python.slim.summaries stateless summary training util
@@ -45,12 +45,11 @@ def module(package):
 
 
 if __name__ == "__main__":
-    names = json.load(open(sys.argv[2])) if sys.argv[2:] else [
-        package + "." + name
-        for package in PACKAGES
-        for name in dir(module(package))
-        if not name.startswith("_")
-    ]
+    names = (
+        json.load(open(sys.argv[2]))
+        if sys.argv[2:]
+        else [package + "." + name for package in PACKAGES for name in dir(module(package)) if not name.startswith("_")]
+    )
     signatures = {}
     for name in names:
         try:

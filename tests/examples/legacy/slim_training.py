@@ -12,7 +12,9 @@ from tensorflow.contrib.slim.python.slim.learning import train_step
 
 
 def network(images, classes, is_training=True):
-    blocks = [resnet_utils.Block("block1", resnet_v1.bottleneck, [{"depth": 8, "depth_bottleneck": 4, "stride": 1}] * 2)]
+    blocks = [
+        resnet_utils.Block("block1", resnet_v1.bottleneck, [{"depth": 8, "depth_bottleneck": 4, "stride": 1}] * 2)
+    ]
     with slim.arg_scope(resnet_utils.resnet_arg_scope(weight_decay=1e-3, batch_norm_decay=0.9)):
         net, _ = resnet_v1.resnet_v1(
             images, blocks, classes, is_training, global_pool=True, include_root_block=False, scope="resnet"
@@ -36,14 +38,20 @@ def main(argv):
     total_loss = slim.losses.get_total_loss()
     optimizer = tf.train.RMSPropOptimizer(0.002, decay=0.9, momentum=0.9, epsilon=1.0)
     train_op = slim.learning.create_train_op(
-        total_loss, optimizer, global_step=global_step, clip_gradient_norm=4, summarize_gradients=True,
+        total_loss,
+        optimizer,
+        global_step=global_step,
+        clip_gradient_norm=4,
+        summarize_gradients=True,
         update_ops=tf.get_collection(tf.GraphKeys.UPDATE_OPS),
     )
     saver = tf.train.Saver(max_to_keep=1)
     if checkpoint:
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
-            slim.assign_from_checkpoint_fn(checkpoint, slim.get_variables_to_restore(), ignore_missing_vars=False)(session)
+            slim.assign_from_checkpoint_fn(checkpoint, slim.get_variables_to_restore(), ignore_missing_vars=False)(
+                session
+            )
             starting.show(*session.run([global_step, total_loss]))
         return
 
@@ -55,8 +63,15 @@ def main(argv):
 
     step_fn.step = 0
     slim.learning.train(
-        train_op, os.path.join(directory, "slim"), train_step_fn=step_fn, number_of_steps=10, init_fn=starting.start,
-        log_every_n_steps=5, save_summaries_secs=3600, save_interval_secs=3600, saver=saver,
+        train_op,
+        os.path.join(directory, "slim"),
+        train_step_fn=step_fn,
+        number_of_steps=10,
+        init_fn=starting.start,
+        log_every_n_steps=5,
+        save_summaries_secs=3600,
+        save_interval_secs=3600,
+        saver=saver,
     )
     for suffix in ("index", "data-00000-of-00001"):
         tf.gfile.Copy(

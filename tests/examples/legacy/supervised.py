@@ -1,4 +1,4 @@
-"""A Supervisor's managed session, with summaries; tf.contrib.layers with batch norm and a bottleneck of integer width."""
+"""A Supervisor's managed session, with summaries; tf.contrib.layers with batch norm and a bottleneck."""
 
 import os
 import sys
@@ -52,8 +52,13 @@ def main(argv):
     )
     saver = tf.train.Saver()
     supervisor = tf.train.Supervisor(
-        logdir=os.path.join(directory, "supervised"), saver=saver, checkpoint_basename="supervised.ckpt", save_model_secs=0, init_fn=starting.start,
-        global_step=global_step, summary_op=None,
+        logdir=os.path.join(directory, "supervised"),
+        saver=saver,
+        checkpoint_basename="supervised.ckpt",
+        save_model_secs=0,
+        init_fn=starting.start,
+        global_step=global_step,
+        summary_op=None,
     )
     with supervisor.managed_session() as sess:
         if checkpoint:

@@ -3,7 +3,6 @@
 from __future__ import print_function
 
 import importlib
-import os
 import sys
 
 import tensorflow as tf

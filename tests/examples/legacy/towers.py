@@ -1,5 +1,7 @@
 """Towers that share their variables, whose gradients are averaged on the CPU, as in the CIFAR-10 tutorial."""
 
+# ruff: noqa: F821
+
 from __future__ import division
 from __future__ import print_function
 
@@ -38,8 +40,8 @@ def tower_loss(scope, images, labels):
     tf.add_to_collection("losses", tf.reduce_mean(cross_entropy, name="cross_entropy"))
     losses = tf.get_collection("losses", scope)
     total_loss = tf.add_n(losses, name="total_loss")
-    for l in losses + [total_loss]:
-        tf.summary.scalar(re.sub("%s_[0-9]*/" % TOWER_NAME, "", l.op.name), l)
+    for tensor in losses + [total_loss]:
+        tf.summary.scalar(re.sub("%s_[0-9]*/" % TOWER_NAME, "", tensor.op.name), tensor)
     return total_loss
 
 

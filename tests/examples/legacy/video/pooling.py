@@ -26,7 +26,12 @@ class SoftPooling(BasePooling):
         )
         activation = slim.batch_norm(
             tf.matmul(reshaped_input, cluster_weights),
-            center=True, scale=True, is_training=True, decay=0.9, fused=False, scope="cluster_bn",
+            center=True,
+            scale=True,
+            is_training=True,
+            decay=0.9,
+            fused=False,
+            scope="cluster_bn",
         )
         activation = tf.reshape(tf.nn.softmax(activation), [-1, self.max_samples, self.cluster_size / 2])
         samples = tf.reshape(reshaped_input, [-1, self.max_samples, self.feature_size])
