@@ -24,7 +24,8 @@ OTHER_ARGUMENTS = """data.make_batched_features_dataset framework.init_from_chec
 framework.load_checkpoint framework.load_variable layers.scale_gradient lookup.HashTable lookup.IdTableWithHashBuckets
 lookup.InitializableLookupTableBase lookup.LookupInterface lookup.MutableDenseHashTable lookup.MutableHashTable
 lookup.index_table_from_tensor lookup.index_to_string_table_from_tensor rnn.DeviceWrapper rnn.DropoutWrapper
-rnn.ResidualWrapper slim.python.slim.nets.inception.inception_v3 slim.scale_gradient tensorboard.plugins.projector.visualize_embeddings""".split()
+rnn.ResidualWrapper slim.python.slim.nets.inception.inception_v3 slim.scale_gradient
+tensorboard.plugins.projector.visualize_embeddings""".split()
 
 needs_keras_2 = pytest.mark.skipif(
     VERSION >= (2, 16)
