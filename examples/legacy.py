@@ -3,14 +3,11 @@
     python legacy.py [--loupe NAME] [--python3] program.py ARGUMENTS...
 
 The program's files are all modules that are neither installed nor Python's own. For them, ``import tensorflow`` is
-TensorFlow 1's API with v2 behaviour off and with Keras 2, which from TensorFlow 2.16 on is the package tf_keras;
-tf.contrib is made of tf-slim's and TensorFlow's own functions; ``import loupe`` is the program's own copy where it has
-one, or what ``--loupe`` names. As in Python 2, ``/`` of two integers rounds down, dicts and ranges give lists, and
-xrange, iteritems and the like exist, unless ``--python3`` is given, or the file or the program's first one has code
-that only Python 3 can run. Installed packages see TensorFlow as it is.
-
-``import legacy`` as the first line of a program or notebook does the same, but for Python 2's division, lists and
-methods in this first file, because Python has compiled it already.
+TensorFlow 1's API with v2 behaviour off and Keras 2 (from 2.16 on, tf_keras); tf.contrib is made of tf-slim's and
+TensorFlow's functions; ``import loupe`` is the program's own copy where it has one, or what ``--loupe`` names. As in
+Python 2, ``/`` of integers rounds down, ranges are lists, and xrange and the like exist, unless ``--python3`` is given
+or Python 2 could not run the file, or the program's first one. ``import legacy`` as a program's first line does the
+same, but for that file's own division, lists and methods, because Python has compiled it already.
 """
 
 import argparse
@@ -18,13 +15,11 @@ import ast
 import builtins
 import collections.abc
 import contextlib
-import copy
 import functools
 import glob
 import importlib.machinery
 import importlib.util
 import itertools
-import json
 import multiprocessing.spawn
 import operator
 import os
@@ -41,7 +36,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 FORKS = os.path.join(HERE, "forks")
 COMMAND = "LOUPE_LEGACY_COMMAND"  # the environment variable that tells spawned processes what to run
 OPTIONS = argparse.Namespace(loupe=None, python3=False, program=None)
-PYTHON_IMPORT = builtins.__import__
+PYTHON_IMPORT, ARRAYS = builtins.__import__, (np.ndarray, np.generic)
 
 # Where the names of tf.contrib's packages are today; the first place that has a name counts.
 CONTRIB = {
@@ -62,7 +57,6 @@ CONTRIB = {
     "training": ["tf_slim.training.training", "tensorflow.train", "tensorflow.python.training.evaluation"],
 }
 INSTEAD = {
-    "distributions": "tensorflow_probability",
     "estimator": "tf.train.MonitoredTrainingSession around the model_fn",
     "layers": "tf.feature_column for columns, and tf.nn.embedding_lookup for embed_sequence",
     "learn": "tf.train.MonitoredTrainingSession around the model_fn",
@@ -82,7 +76,6 @@ KERAS = "the program needs Keras 2, which TensorFlow {0} leaves to tf_keras: pyt
 
 
 def namespace(name, attribute):
-    """A module whose attributes are what the function returns for their names."""
     module = types.ModuleType(name)
     module.__getattr__ = attribute
     return module
@@ -128,13 +121,13 @@ def tensorflow():
         if name in ("python", "core"):
             return importlib.import_module("tensorflow." + name)
         if name in ("keras", "layers") and not has_keras_2:
-            raise ImportError(KERAS.format("{}.{}".format(*version)))
+            raise RuntimeError(KERAS.format("{}.{}".format(*version)))
         if name in INSTEAD and not hasattr(tf, name):
             raise AttributeError(f"TensorFlow has no tf.{name} any more; use {INSTEAD[name]}")
         return getattr(tf, name)
 
     def old_attribute(name):
-        for place in (tf, tf.nn, tf.nn.rnn_cell):
+        for place in [tf, tf.nn] + [tf.nn.rnn_cell] * has_keras_2:
             if not name.startswith("__") and hasattr(place, name):
                 return getattr(place, name)
         raise AttributeError(f"TensorFlow has lost {name}, which was in tensorflow.python")
@@ -164,16 +157,14 @@ def tensorflow():
 def import_tensorflow(name, fromlist):
     """The import of TensorFlow or of a module in it, by the program."""
     module, path = tensorflow(), "tensorflow"
+    if fromlist and name.startswith(("tensorflow.python", "tensorflow.core")):
+        return PYTHON_IMPORT(name, fromlist=fromlist)
     for part in name.split(".")[1:]:
         path += "." + part
         if path.startswith("tensorflow.contrib."):
             module = contrib(path[len("tensorflow.contrib.") :])
-        elif path.startswith(("tensorflow.python", "tensorflow.core")) or not hasattr(module, part):
-            module = importlib.import_module(path)
         else:
-            module = getattr(module, part)
-    if sys.modules.get(path) is module:
-        PYTHON_IMPORT(path, fromlist=fromlist)  # imports the modules that fromlist names
+            module = getattr(module, part, None) or importlib.import_module(path)
     for part in fromlist if path.startswith("tensorflow.contrib") else ():
         try:
             getattr(module, part)
@@ -188,20 +179,16 @@ def divide(a, b, **out):
         quotient = getattr(type(x), method)(x, y) if hasattr(type(x), method) else NotImplemented
         if quotient is not NotImplemented:
             return quotient
-    arrays = (np.ndarray, np.generic)
-    is_floor = all(isinstance(x, int) or isinstance(x, arrays) and x.dtype.kind in "iub" for x in (a, b))
-    if out:
-        return (np.floor_divide if is_floor else np.true_divide)(a, b, **out)
-    return a // b if is_floor else a / b
+    is_floor = all(isinstance(x, int) or isinstance(x, ARRAYS) and x.dtype.kind in "iub" for x in (a, b))
+    floor, true = (np.floor_divide, np.true_divide) if out else (operator.floordiv, operator.truediv)
+    return (floor if is_floor else true)(a, b, **out)
 
 
 def old_method(owner, name):
     """The method that has this name in Python 2, of a dict, an iterator or an array; or the attribute of another."""
     method = re.sub("^(iter|view)", "", name)
-    if owner is np and name == "fromstring":
-        return lambda text, kind=float, sep="": (
-            np.fromstring(text, kind, sep=sep) if sep else np.frombuffer(text, kind).copy()
-        )
+    if owner is np and name == "fromstring":  # of the bytes of numbers, which new NumPy refuses
+        return lambda s, dtype=None, sep="": np.fromstring(s, dtype, sep=sep) if sep else np.frombuffer(s, dtype).copy()
     if hasattr(owner, name) and not (isinstance(owner, dict) and name == method):
         return getattr(owner, name)
     if name in NEW_METHODS:
@@ -251,20 +238,11 @@ class Python2(ast.NodeTransformer):
         elif isinstance(node, ast.BinOp):
             function, arguments = "_divide", [node.left, node.right]
         else:  # a /= b
-            function, arguments = "_divided", [copy.copy(node.target), node.value]
-            arguments[0].ctx = ast.Load()
+            old = type(node.target)(**dict(vars(node.target), ctx=ast.Load()))
+            function, arguments = "_divided", [old, node.value]
         new = ast.Call(ast.Name(function, ast.Load()), arguments, [])
         new = ast.Assign([node.target], new) if isinstance(node, ast.AugAssign) else new
         return ast.fix_missing_locations(ast.copy_location(new, node))
-
-
-def is_python_3(source, tree):
-    """Whether Python 2 cannot run a file."""
-    only = (ast.JoinedStr, ast.AnnAssign, ast.AsyncFunctionDef, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
-    parts = ("annotation", "returns", "kwonlyargs", "cause")  # of arguments, functions and raise
-    if re.search(rb"\bsuper\(\)|\bflush=True", source):
-        return True
-    return any(isinstance(node, only) or any(getattr(node, part, None) for part in parts) for node in ast.walk(tree))
 
 
 def execute(module, path):
@@ -274,12 +252,13 @@ def execute(module, path):
     if os.path.basename(path) in ("loupe.py", "loupe_keras.py") and families and not OPTIONS.loupe:
         print(f"legacy: {path}: --loupe {families[0]} takes the faster module", file=sys.stderr)
     tree = ast.parse(source, path)
-    if path == OPTIONS.program and is_python_3(source, tree):
-        OPTIONS.python3 = True
-    module.__builtins__ = types.ModuleType("builtins")
-    names = vars(module.__builtins__)
-    names.update(vars(builtins), __import__=program_import, **OLD_BUILTINS)
-    if not OPTIONS.python3 and not is_python_3(source, tree):
+    nodes = (ast.JoinedStr, ast.AnnAssign, ast.AsyncFunctionDef, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
+    parts = ("annotation", "returns", "kwonlyargs", "cause")
+    is_new = any(isinstance(x, nodes) or any(getattr(x, part, None) for part in parts) for x in ast.walk(tree))
+    is_new = is_new or re.search(rb"\bsuper\(\)|\bflush=True", source) is not None
+    OPTIONS.python3 = OPTIONS.python3 or is_new and path == OPTIONS.program
+    module.__builtins__ = names = dict(vars(builtins), __import__=program_import, **OLD_BUILTINS)
+    if not OPTIONS.python3 and not is_new:
         futures = [node.names for node in tree.body if getattr(node, "module", None) == "__future__"]
         names.update(PYTHON_2)
         if "division" in [alias.name for aliases in futures for alias in aliases]:
@@ -320,8 +299,8 @@ def program_import(name, globals=None, locals=None, fromlist=(), level=0):
     return module
 
 
-class ProgramFinder:
-    """Finds the program's modules."""
+class ProgramLoader(importlib.machinery.SourceFileLoader):
+    """Finds and loads the program's modules, always from their source."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -332,13 +311,7 @@ class ProgramFinder:
                 if name != "loupe" or "__version__" not in spec.loader.get_source(name):
                     spec.loader = ProgramLoader(name, spec.origin)
                     return spec
-        if name == "loupe" and OPTIONS.loupe == "own":
-            raise ImportError("--loupe own: expected a loupe.py of the program's own, found none")
         return importlib.machinery.PathFinder.find_spec(name, [os.path.dirname(HERE)]) if name == "loupe" else None
-
-
-class ProgramLoader(importlib.machinery.SourceFileLoader):
-    """Loads one of the program's files, always from its source."""
 
     def exec_module(self, module):
         execute(module, self.path)
@@ -346,21 +319,21 @@ class ProgramLoader(importlib.machinery.SourceFileLoader):
 
 def report(kind, error, trace):
     """Writes an error as Python does, but without this file's lines, and in one line where that says all."""
+
+    def without_own_lines(trace):
+        if trace is None:
+            return None
+        trace.tb_next = without_own_lines(trace.tb_next)
+        path = trace.tb_frame.f_code.co_filename
+        return trace.tb_next if path == report.__code__.co_filename or "importlib" in path else trace
+
     if isinstance(error, SyntaxError) and os.path.isfile(error.filename or "") and is_program(error.filename):
         print(f"legacy: {error.filename}:{error.lineno}: {error.msg} (2to3 converts Python 2)", file=sys.stderr)
-    elif isinstance(error, ImportError) and "pip install tf_keras" in str(error):
+    elif "pip install tf_keras" in str(error):
         print(f"legacy: {error}", file=sys.stderr)
     else:
-        error.__traceback__ = trace = without_own_lines(trace)
-        sys.__excepthook__(kind, error, trace)
-
-
-def without_own_lines(trace):
-    if trace is None:
-        return None
-    trace.tb_next = without_own_lines(trace.tb_next)
-    path = trace.tb_frame.f_code.co_filename
-    return trace.tb_next if path == report.__code__.co_filename or "importlib" in path else trace
+        error.__traceback__ = without_own_lines(trace)
+        sys.__excepthook__(kind, error, error.__traceback__)
 
 
 def install():
@@ -372,7 +345,7 @@ def install():
         importlib.import_module("loupe")  # which the modules of examples/forks import, too
         sys.modules["loupe"] = sys.modules["loupe_keras"] = importlib.import_module(OPTIONS.loupe)
         del sys.path[:3]
-    sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), ProgramFinder)
+    sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), ProgramLoader)
     sys.excepthook = report
 
 
@@ -383,8 +356,7 @@ def run(name):
     multiprocessing.spawn.get_preparation_data = lambda name: dict(prepared(name), init_main_from_path=path)
     module = types.ModuleType(name)
     module.__file__, module.__package__ = OPTIONS.program, None
-    if name == "__main__":
-        sys.modules[name] = module
+    sys.modules[name] = module
     execute(module, OPTIONS.program)
     return vars(module)
 
@@ -401,7 +373,7 @@ def main():
     OPTIONS.program = os.path.abspath(OPTIONS.program)
     if not os.path.isfile(OPTIONS.program):
         parser.exit(2, f"{sys.executable}: can't open file {OPTIONS.program!r}: [Errno 2] No such file or directory\n")
-    os.environ[COMMAND] = json.dumps(vars(OPTIONS))
+    os.environ[COMMAND] = repr(vars(OPTIONS))
     sys.modules["legacy"] = sys.modules["__main__"]
     sys.path[0] = os.path.dirname(os.path.realpath(OPTIONS.program))
     run("__main__")
@@ -410,17 +382,14 @@ def main():
 if __name__ == "__main__":
     main()
 elif __name__ == "__mp_main__":
-    # In a process that multiprocessing spawns. As another module, this one's names are safe from the program's.
+    # In a process that multiprocessing spawns: the program's names would replace this module's, were it not another.
     spec = importlib.util.spec_from_file_location("_legacy", __file__)
     sys.modules["legacy"] = legacy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(legacy)
-    vars(legacy.OPTIONS).update(json.loads(os.environ[COMMAND]))
+    vars(legacy.OPTIONS).update(ast.literal_eval(os.environ[COMMAND]))
     globals().update(legacy.run(__name__))
 elif __name__ != "_legacy":
-    frame = sys._getframe(1)
-    while "importlib" in frame.f_code.co_filename:
-        frame = frame.f_back
-    importer = frame.f_globals
+    importer = vars(sys.modules["__main__"])
 
     def import_(name, globals=None, *arguments, **keywords):
         return (program_import if globals is importer else PYTHON_IMPORT)(name, globals, *arguments, **keywords)
