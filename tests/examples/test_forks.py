@@ -7,7 +7,9 @@ pytest prints the worst errors against the goldens at its end (see tests/conftes
 import collections
 import inspect
 import os
+import re
 import sysconfig
+import textwrap
 
 from support import golden
 import cvmnet
@@ -61,7 +63,7 @@ COPIES = {
     "dh3d_l2samples": FORKS["dh3d"],
     "cvm_bn": Fork(cvmnet.NetVLAD, {}, {"do_dim_reduction": True}),
 }
-MODULES = ("pointnetvlad", "ficlnet", "epcnet", "cvmnet", "soccernet_multimodal", "pcan", "dh3d", "loupe_keras")
+FORKS_DIRECTORY = os.path.dirname(pcan.__file__)
 
 
 @pytest.fixture
@@ -380,3 +382,40 @@ def run_onnx(session, inputs, y, feed):
     model, _ = tf2onnx.convert.from_graph_def(frozen, input_names=[x.name for x in inputs], output_names=["y:0"])
     served = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return served.run(None, {tensor.name: value for tensor, value in feed.items()})[0]
+
+
+def read_page():
+    with open(os.path.join(FORKS_DIRECTORY, "README.md"), encoding="utf-8") as file:
+        return file.read()
+
+
+def files_to_copy(module):
+    """The files that a module of the forks needs, itself included, found by its imports."""
+    files, path = {module + ".py"}, os.path.join(FORKS_DIRECTORY, module + ".py")
+    if not os.path.exists(path):  # loupe.py and tf2.py
+        return files if module in ("loupe", "tf2") else set()
+    with open(path, encoding="utf-8") as file:
+        imports = re.findall(r"^(?:import|from) (\w+)", file.read(), re.MULTILINE)
+    return files.union(*[files_to_copy(name) for name in imports])
+
+
+def test_readme_tells_which_files_to_copy():
+    rows = re.findall(r"^\|[^|]*\| `(\w+)` \|([^|]*)\|", read_page(), re.MULTILINE)
+    copied = {module: set(re.findall(r"`(\w+[.]py)`", cell)) for module, cell in rows}
+    modules = [name[:-3] for name in os.listdir(FORKS_DIRECTORY) if name.endswith(".py")]
+    assert copied == dict({module: files_to_copy(module) for module in modules}, loupe={"loupe.py"})
+
+
+@pytest.mark.parametrize("module, name", [(pcan, "pcan"), (dh3d, "dh3d_l2samples")], ids=["pcan", "dh3d"])
+def test_readme_replaces_inline_code(module, name, session):
+    """The lines of the page, in a function with the names of the program's, give the program's numbers."""
+    lines = re.search(rf"`import {module.__name__} as lp`.*?```python\n(.*?)```", read_page(), re.DOTALL).group(1)
+    recorded = golden.load("copies/" + name)
+    names = {"feature_size": D, "max_samples": N, "num_point": N, "cluster_size": K, "output_dim": O}
+    names.update(gating=True, add_batch_norm=True, is_training=False, lp=module, tf=tf)
+    names.update(reshaped_input=tf.constant(recorded["x"]), weights=tf.constant(recorded["w"]))
+    names.update(features=tf.reshape(recorded["x"], [B, N, D]), att=tf.reshape(recorded["w"], [B, N]))
+    exec("def pool():\n" + textwrap.indent(lines, "    "), names)
+    y = names["pool"]()
+    assign(session, golden.of_kind(recorded, "var"))
+    assert relative_error(session.run(y[0] if name == "pcan" else y), recorded["y_infer"]) <= 1e-5
