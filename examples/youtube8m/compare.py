@@ -24,16 +24,16 @@ def main(argv=None):
         given = {"preset": preset, "digits": options.digits, "checkpoint": os.path.join(directory, preset)}
         given.update(steps=options.steps, seed=options.seed)
         settings = settle(flags.training("").parse_args([], argparse.Namespace(**given)))
-        digits.provide(settings, "train")
+        digits.provide(settings.data, "train")
         before = training.train(settings)
-        if before > settings.steps:
+        if before > settings.training.steps:
             raise errors.UserError(
-                f"{settings.checkpoint}: expected a model of {settings.steps} steps, got one of {before}"
+                f"{settings.checkpoint}: expected a model of {settings.training.steps} steps, got one of {before}"
             )
         settings = settle(flags.inference("", "validate").parse_args([], argparse.Namespace(**given)), saved=True)
-        digits.provide(settings, "validate")
+        digits.provide(settings.data, "validate")
         seen = []
-        results[preset] = evaluation.evaluate(settings, settings.checkpoint, seen)
+        results[preset] = evaluation.evaluate(settings, settings.checkpoint, seen=seen)
         if preset in SUBMISSION:
             averaged.append(seen)
     if len(averaged) > 1:

@@ -19,8 +19,8 @@ def main(argv=None):
 
     def evaluate(checkpoint):
         settings = settle(options, saved=True)  # Each time, because a training may have kept its settings only now.
-        digits.provide(settings, "validate")
-        result = evaluation.evaluate(settings, checkpoint or settings.checkpoint)
+        digits.provide(settings.data, "validate")
+        result = evaluation.evaluate(settings, checkpoint or settings.checkpoint, options.batch_statistics)
         print(json.dumps(result) if options.json else evaluation.line(result), flush=True)
 
     if not options.continuous:

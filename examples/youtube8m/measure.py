@@ -21,16 +21,16 @@ def main(argv=None):
     from yt8m import timing  # After the flags, because TensorFlow takes seconds to import.
 
     with tempfile.TemporaryDirectory() as directory:
-        is_synthetic = options.data is None
+        is_synthetic = options.files is None
         if is_synthetic:
-            options.data = [os.path.join(directory, "*.tfrecord")]
+            options.files = [os.path.join(directory, "*.tfrecord")]
         settings = settle(options)
         if is_synthetic:
-            timing.write_videos(directory, settings)
+            timing.write_videos(directory, settings.data, options.videos, options.shards)
         steps, waits = timing.time_steps(settings)
         alone = timing.time_input(settings)
     step, wait = np.median(steps), np.median(waits)
-    videos = settings.batch_size
+    videos = settings.data.batch_size
     print(f"{settings.preset}: {1 / (step + wait):.3f} steps/s, {videos / (step + wait):.1f} videos/s")
     print(f"a step takes {step:.3f} s and waits {wait:.3f} s for its input, {wait / (step + wait):.2%} of the time")
     print(f"the input alone: {videos / alone:.0f} videos/s, {step / alone:.1f} times as fast as the steps")

@@ -14,8 +14,8 @@ def main(argv=None):
     settings = settle(options, saved=True)
     from yt8m import digits, prediction  # After the flags, because TensorFlow takes seconds to import.
 
-    digits.provide(settings, "test")
-    count, checkpoint = prediction.predict(settings, options.output, options.top)
+    digits.provide(settings.data, "test")
+    count, checkpoint = prediction.predict(settings, options.output, options.top, options.batch_statistics)
     print(f"{options.output}: {count} videos, by {checkpoint}")
 
 

@@ -8,16 +8,10 @@ import shutil
 import tensorflow.compat.v1 as tf
 from loupe_examples.errors import UserError, note
 
-from yt8m.presets import PRESETS, PUBLISHED
-from yt8m.settings import FILE, load
+from yt8m.presets import PRESETS
+from yt8m.settings import FILE, load, model_values, of_preset
 
 SHOWN = 3  # How many of the variables that differ an error names.
-
-# The settings that say what variables a model has.
-ARCHITECTURE = [
-    "preset", "clusters", "hidden_size", "cells", "layers", "relu", "gating", "probability_gating", "mixtures",
-    "feature_names", "feature_sizes", "num_classes",
-]  # fmt: skip
 
 
 def latest(path):
@@ -50,7 +44,7 @@ def following(path, timeout=None):
     """
     if not os.path.isdir(path):
         if os.path.exists(path) or os.path.isfile(path + ".index"):
-            raise UserError(f"--continuous: expected a directory of checkpoints, got {path}")
+            raise UserError(f"continuous: expected a directory of checkpoints, got {path}")
         note(f"{path}: is not there yet; waiting for a training to make it")
     yield from tf.train.checkpoints_iterator(path, timeout=timeout)
     if not os.path.isdir(path):
@@ -196,23 +190,20 @@ def compare(checkpoint, variables, settings):
 
 
 def _hint(checkpoint, settings):
-    """Which flags make the model that of the checkpoint, as far as it is known."""
-    kept = load(checkpoint)
-    differing = [name for name in ARCHITECTURE if name in kept and kept[name] != getattr(settings, name)]
-    if "preset" in differing:  # which implies others
-        implied = dict(PUBLISHED, **PRESETS.get(kept["preset"], {}))
-        differing = [name for name in differing if kept[name] != implied.get(name)]
+    """Which settings make the model that of the checkpoint, as far as they are known."""
+    kept, built = load(checkpoint), model_values(settings)
+    differing = [name for name in built if name in kept and kept[name] != built[name]]
+    if "preset" in differing and kept["preset"] in PRESETS:
+        implied = model_values(of_preset(kept["preset"]))
+        differing = [name for name in differing if name == "preset" or kept[name] != implied[name]]
     if not differing:
-        flags = "--clusters, --hidden-size" if settings.cells is None else "--cells, --layers"
-        return f"Look at --preset, {flags}, --num-classes and --feature-sizes"
-    return "It was trained with " + " ".join(_flag(name, kept[name]) for name in differing)
+        sizes = "clusters, hidden_size" if settings.architecture.cells is None else "cells, layers"
+        return f"Look at preset, {sizes}, num_classes and feature_sizes"
+    return "It was trained with " + ", ".join(f"{name} {_text(kept[name])}" for name in differing)
 
 
-def _flag(name, value):
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def restore(session, path, settings, variables=None):

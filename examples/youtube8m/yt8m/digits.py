@@ -16,10 +16,10 @@ from yt8m import records
 NUM_SHARDS = {"train": 4, "validate": 2, "test": 2}
 
 
-def provide(settings, split):
-    """Gives settings without data those of a split of the digits, which are written first if they are not there."""
-    if settings.data is None:
-        settings.data = prepare(settings.digits)[split]
+def provide(data, split):
+    """Sets the files of data without files to a split of the digits, which are written first if they are not there."""
+    if data.files is None:
+        data.files = prepare(data.digits)[split]
 
 
 def prepare(directory, again=False):

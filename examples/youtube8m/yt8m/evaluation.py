@@ -10,7 +10,7 @@ from yt8m.metrics import Metrics
 TITLES = {"gap": "GAP", "map": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "loss": "loss"}
 
 
-def evaluate(settings, checkpoint, seen=None):
+def evaluate(settings, checkpoint, batch_statistics=False, seen=None):
     """The metrics of a checkpoint on the records of the settings.
 
     Args:
@@ -25,8 +25,8 @@ def evaluate(settings, checkpoint, seen=None):
       UserError: for bad input.
       tf.errors.InvalidArgumentError: for bad records (see `records.dataset`).
     """
-    gathered = Metrics(settings.num_classes)
-    inference = Inference(settings, checkpoint)
+    gathered = Metrics(settings.data.num_classes)
+    inference = Inference(settings, checkpoint, batch_statistics)
     # disable=None: no progress bar in a log.
     with progress.bar(desc="evaluate", unit="video", disable=None) as shown:
         for predictions, labels, loss in inference.run("predictions", "labels", "loss"):
@@ -35,7 +35,7 @@ def evaluate(settings, checkpoint, seen=None):
                 seen.append((predictions, labels))
             shown.update(len(labels))
     if not gathered.num_labels:
-        raise UserError(f"{' '.join(settings.data)}: expected videos with labels, got none")
+        raise UserError(f"{' '.join(settings.data.files)}: expected videos with labels, got none")
     return dict(gathered.result(), checkpoint=inference.checkpoint)
 
 

@@ -21,15 +21,15 @@ class Inference:
       tf.errors.InvalidArgumentError: if the first record is bad (see `records.dataset`).
     """
 
-    def __init__(self, settings, checkpoint):
+    def __init__(self, settings, checkpoint, batch_statistics=False):
         self.checkpoint = checkpoints.latest(checkpoint)
-        records.check(settings)
+        records.check(settings.data)
         self._settings = settings
         self._graph = tf.Graph()
         with self._graph.as_default():
-            self._iterator = tf.data.make_initializable_iterator(records.dataset(settings))
+            self._iterator = tf.data.make_initializable_iterator(records.dataset(settings.data))
             batch = self._iterator.get_next()
-            built = model.build_on(batch, settings, is_training=settings.batch_statistics)
+            built = model.build_on(batch, settings.data, settings.architecture, is_training=batch_statistics)
             self._fetches = dict(built._asdict(), id=batch["id"], labels=batch["labels"])
 
     def run(self, *names):

@@ -8,7 +8,7 @@ from yt8m.inference import Inference
 from yt8m.metrics import top_predictions
 
 
-def predict(settings, path, top_k):
+def predict(settings, path, top_k, batch_statistics=False):
     """Writes the predictions of the videos of the settings.
 
     Args:
@@ -23,7 +23,7 @@ def predict(settings, path, top_k):
       UserError: for bad input.
       tf.errors.InvalidArgumentError: for bad records (see `records.dataset`).
     """
-    inference = Inference(settings, settings.checkpoint)
+    inference = Inference(settings, settings.checkpoint, batch_statistics)
     count = 0
     # disable=None: no progress bar in a log.
     with submission.writer(path) as add, progress.bar(desc="predict", unit="video", disable=None) as shown:
@@ -39,5 +39,5 @@ def _text(video, settings):
     try:
         return video.decode("utf-8")
     except UnicodeDecodeError as error:
-        data = " ".join(settings.data)
+        data = " ".join(settings.data.files)
         raise UserError(f"{data}: expected the ids of videos in UTF-8, as submission files are, got {video}") from error

@@ -28,16 +28,16 @@ def matching(patterns):
     return sorted(found)
 
 
-def dataset(settings, training=False, seed=0):
+def dataset(data, training=False, seed=0):
     """A tf.data.Dataset of batches of videos.
 
     Args:
-      settings: has the values of the data flags as attributes (see `flags`).
+      data: a `settings.Data`, with files.
       training: whether the videos are shuffled and repeated without end, and all batches are whole.
       seed: of the shuffling and of the sampling of frames. The same seed gives the same batches.
 
     Returns:
-      A dataset of dicts of B videos. F is `settings.max_frames` if all frames are taken, else `settings.iterations`:
+      A dataset of dicts of B videos. F is `data.max_frames` if all frames are taken, else `data.iterations`:
         id: string [B].
         frames: float32 [B, F, D], dequantised, the features side by side. Those that are sampled at random fill the
           list; otherwise there are zeros from `num_frames` on.
@@ -49,22 +49,22 @@ def dataset(settings, training=False, seed=0):
       tf.errors.InvalidArgumentError: in the run, for bad records, with a message in which `errors.problem_of`
         finds file and cause.
     """
-    shards = _Shards(settings)
+    shards = _Shards(data)
     videos = tf.data.Dataset.from_tensor_slices(shards.files)
     if training:
         videos = videos.shuffle(len(shards.files), seed=seed).repeat()
-    readers = min(settings.readers, len(shards.files))
+    readers = min(data.readers, len(shards.files))
     videos = videos.interleave(shards.videos, cycle_length=readers, num_parallel_calls=readers)
     if training:
-        videos = videos.shuffle(settings.shuffle_buffer, seed=seed)
+        videos = videos.shuffle(data.shuffle_buffer, seed=seed)
     # Numbered, because then each video's sample depends on its number alone, and not on which thread draws first.
     videos = videos.apply(tf.data.experimental.enumerate_dataset())
-    videos = videos.map(lambda number, video: _sampled(video, settings, [seed, number]), os.cpu_count())
-    videos = videos.batch(settings.batch_size, drop_remainder=training)
-    return _without_autotune(videos.map(lambda batch: _decoded(batch, settings), 2).prefetch(2))
+    videos = videos.map(lambda number, video: _sampled(video, data, [seed, number]), os.cpu_count())
+    videos = videos.batch(data.batch_size, drop_remainder=training)
+    return _without_autotune(videos.map(lambda batch: _decoded(batch, data), 2).prefetch(2))
 
 
-def check(settings):
+def check(data):
     """Reads one video, so that wrong flags are found before anything is built or written.
 
     Raises:
@@ -72,7 +72,7 @@ def check(settings):
       tf.errors.InvalidArgumentError: if the video is bad.
     """
     with tf.Graph().as_default(), tf.Session() as session:
-        shards = _Shards(settings, report=lambda problem: None)
+        shards = _Shards(data, report=lambda problem: None)
         video = tf.data.Dataset.from_tensor_slices(shards.files).flat_map(shards.videos).take(1)
         iterator = tf.data.make_initializable_iterator(_without_autotune(video))
         following = iterator.get_next()
@@ -83,9 +83,9 @@ def check(settings):
 class _Shards:
     """The files, each read as a dataset of its checked videos, and what was found wrong with them."""
 
-    def __init__(self, settings, report=warn):
-        self.files = matching(settings.data)
-        self.settings = settings
+    def __init__(self, data, report=warn):
+        self.files = matching(data.files)
+        self.data = data
         self.report = report
         self.skipped = set()
         self.barren = set()
@@ -107,23 +107,23 @@ class _Shards:
                 "video_id": tf.io.FixedLenFeature([], tf.string, ""),
                 "labels": tf.io.VarLenFeature(tf.int64),
             },
-            sequence_features={name: tf.io.VarLenFeature(tf.string) for name in self.settings.feature_names},
+            sequence_features={name: tf.io.VarLenFeature(tf.string) for name in self.data.feature_names},
         )
         return {
             "serialized": serialized,
             "id": tf.where(tf.equal(context["id"], ""), context["video_id"], context["id"]),
             "classes": context["labels"].values,
-            "frames": {name: lists[name].values for name in self.settings.feature_names},
+            "frames": {name: lists[name].values for name in self.data.feature_names},
         }
 
     def _checked(self, file, so_far, record):
         """Adds up a file's bytes, and finds what is wrong with a video, or at the end with the file."""
-        classes, num_classes = record["classes"], self.settings.num_classes
-        frames = [record["frames"][name] for name in self.settings.feature_names]
+        classes, num_classes = record["classes"], self.data.num_classes
+        frames = [record["frames"][name] for name in self.data.feature_names]
         is_good = tf.not_equal(record["id"], "")
         is_good &= tf.reduce_all((classes >= 0) & (classes < num_classes))
         is_good &= tf.size(frames[0]) > 0
-        for strings, size in zip(frames, self.settings.feature_sizes):
+        for strings, size in zip(frames, self.data.feature_sizes):
             is_good &= tf.equal(tf.size(strings), tf.size(frames[0]))
             is_good &= tf.reduce_all(tf.equal(tf.strings.length(strings), size))
         problem = tf.cond(
@@ -145,7 +145,7 @@ class _Shards:
         problem, classes = record.pop("problem"), record.pop("classes")
         with tf.control_dependencies([tf.debugging.Assert(tf.equal(problem, ""), [start + problem + end])]):
             classes = tf.identity(classes)  # all are in range now
-        marks = tf.scatter_nd(classes[:, tf.newaxis], tf.ones_like(classes), [self.settings.num_classes])
+        marks = tf.scatter_nd(classes[:, tf.newaxis], tf.ones_like(classes), [self.data.num_classes])
         return dict(record, labels=marks > 0)
 
     def _problem_of_file(self, file, num_bytes):
@@ -160,7 +160,7 @@ class _Shards:
             problem = f"{file}: corrupt or truncated: records were read of {num_bytes} bytes out of {size}"
         except tf.errors.OpError as error:  # such as of the right to read
             problem = f"{file}: {error.message}"
-        if self.settings.skip_corrupt:
+        if self.data.skip_corrupt:
             if file not in self.skipped:
                 self.skipped.add(file)
                 self.report(f"{problem}; skipped the rest, {len(self.skipped)} such so far")
@@ -180,24 +180,24 @@ class _Shards:
         return f"{file.decode('utf-8')}: video {name}: {self._cause(example, ids)}".encode("utf-8")
 
     def _cause(self, example, ids):
-        settings, lists = self.settings, example.feature_lists.feature_list
+        data, lists = self.data, example.feature_lists.feature_list
         if not ids:
             return "expected its name as id or video_id, got neither"
         for label in example.context.feature["labels"].int64_list.value:
-            if not 0 <= label < settings.num_classes:
-                return f"expected labels from 0 to {settings.num_classes - 1} (--num-classes), got {label}"
-        for feature, size in zip(settings.feature_names, settings.feature_sizes):
+            if not 0 <= label < data.num_classes:
+                return f"expected labels from 0 to {data.num_classes - 1} (num_classes), got {label}"
+        for feature, size in zip(data.feature_names, data.feature_sizes):
             if feature not in lists:
-                return f"expected a feature {feature} (--feature-names), got {', '.join(sorted(lists)) or 'none'}"
+                return f"expected a feature {feature} (feature_names), got {', '.join(sorted(lists)) or 'none'}"
             for frame in lists[feature].feature:
                 sizes = [len(value) for value in frame.bytes_list.value]
                 if sizes != [size]:
                     got = sizes[0] if sizes else 0
-                    return f"expected {size} bytes a frame of feature {feature} (--feature-sizes), got {got}"
-        counts = [len(lists[feature].feature) for feature in settings.feature_names]
+                    return f"expected {size} bytes a frame of feature {feature} (feature_sizes), got {got}"
+        counts = [len(lists[feature].feature) for feature in data.feature_names]
         if not any(counts):
             return "expected frames, got none"
-        counted = ", ".join(f"{count} of {feature}" for count, feature in zip(counts, settings.feature_names))
+        counted = ", ".join(f"{count} of {feature}" for count, feature in zip(counts, data.feature_names))
         return f"expected as many frames of each feature, got {counted}"
 
 
@@ -223,23 +223,23 @@ def _scanned(data, initial, step):
     return data.apply(tf.data.experimental.scan(initial, step))
 
 
-def _sampled(video, settings, seed):
+def _sampled(video, data, seed):
     """A video with a fixed number of frames, and how many of them are real."""
-    frames, size = video["frames"], settings.max_frames
-    num_frames = tf.minimum(tf.size(frames[settings.feature_names[0]]), size)
-    if settings.frame_sampling == "all":
+    frames, size = video["frames"], data.max_frames
+    num_frames = tf.minimum(tf.size(frames[data.feature_names[0]]), size)
+    if data.frame_sampling == "all":
         places = tf.range(size)
     else:
-        size = settings.iterations
-        draws = tf.random.stateless_uniform([size if settings.frame_sampling == "random" else 1], seed)
-    if settings.frame_sampling == "random":
+        size = data.iterations
+        draws = tf.random.stateless_uniform([size if data.frame_sampling == "random" else 1], seed)
+    if data.frame_sampling == "random":
         # A product of floats below 1 and num_frames can round up to num_frames.
         places = tf.minimum(tf.cast(draws * tf.cast(num_frames, tf.float32), tf.int32), num_frames - 1)
-    elif settings.frame_sampling == "run":
+    elif data.frame_sampling == "run":
         starts = tf.maximum(num_frames - size, 0) + 1
         places = tf.cast(draws * tf.cast(starts, tf.float32), tf.int32) + tf.range(size)
     # Beyond the last frame it is repeated, so that all strings have bytes to decode; zeros take their place later.
-    places = tf.minimum(places, tf.size(frames[settings.feature_names[0]]) - 1)
+    places = tf.minimum(places, tf.size(frames[data.feature_names[0]]) - 1)
     return {
         "id": video["id"],
         "frames": {name: tf.gather(strings, places) for name, strings in frames.items()},
@@ -248,15 +248,15 @@ def _sampled(video, settings, seed):
     }
 
 
-def _decoded(batch, settings):
+def _decoded(batch, data):
     """The batch with its frames as numbers, in one tensor."""
-    parts = [tf.io.decode_raw(batch["frames"][name], tf.uint8) for name in settings.feature_names]
+    parts = [tf.io.decode_raw(batch["frames"][name], tf.uint8) for name in data.feature_names]
     frames = tf.cast(tf.concat(parts, axis=2), tf.float32) * (4 / 255) + (4 / 512 - 2)
-    if settings.frame_sampling != "random":
+    if data.frame_sampling != "random":
         is_real = tf.sequence_mask(batch["num_frames"], tf.shape(frames)[1])[:, :, tf.newaxis]
         frames = tf.where(tf.broadcast_to(is_real, tf.shape(frames)), frames, tf.zeros_like(frames))
-    size = settings.max_frames if settings.frame_sampling == "all" else settings.iterations
-    frames.set_shape([None, size, sum(settings.feature_sizes)])
+    size = data.max_frames if data.frame_sampling == "all" else data.iterations
+    frames.set_shape([None, size, sum(data.feature_sizes)])
     return dict(batch, frames=frames)
 
 

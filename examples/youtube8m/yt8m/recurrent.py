@@ -12,7 +12,7 @@ import loupe
 import tensorflow.compat.v1 as tf
 
 
-def last_states(frames, num_frames, settings, is_training):
+def last_states(frames, num_frames, architecture, is_training):
     """The states of all layers after each video's last frame, side by side. float32 [B, layers * states * H]
 
     The variables are below the scope RNN/rnn/multi_rnn_cell, as in 2017.
@@ -20,7 +20,7 @@ def last_states(frames, num_frames, settings, is_training):
     Args:
       frames: float32 [B, N, D], not normalised; each is l2-normalised first.
       num_frames: how many leading frames of each video are read, an integer tensor [B]; or None, if all are.
-      settings: has `pooling`, a key of `CELLS`, `cells` and `layers` as attributes.
+      architecture: a `settings.Architecture` whose `pooling` is a key of `CELLS`.
       is_training: whether more is kept, for the sake of fast gradients.
     """
     inputs = tf.transpose(tf.nn.l2_normalize(frames, axis=2, epsilon=1e-12), [1, 0, 2])  # [N, B, D]
@@ -29,9 +29,9 @@ def last_states(frames, num_frames, settings, is_training):
     inputs = inputs[: tf.reduce_max(num_frames)]
     places = tf.stack([tf.cast(num_frames, tf.int32), tf.range(tf.shape(inputs)[1])], axis=1)  # [B, 2]
     result = []
-    for layer in range(settings.layers):
+    for layer in range(architecture.layers):
         with tf.variable_scope(f"RNN/rnn/multi_rnn_cell/cell_{layer}"):
-            states = _layer(CELLS[settings.pooling](settings.cells), inputs, is_training)
+            states = _layer(CELLS[architecture.pooling](architecture.cells), inputs, is_training)
         result += [tf.gather_nd(state, places) for state in states]
         inputs = states[-1][1:]
     return tf.concat(result, axis=1)
