@@ -30,21 +30,26 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-def run(main):
-    """Runs a program's `main`, and ends the process: with status 0; or with status 2 and one line on stderr, without
-    a traceback, for bad input (see `errors.problem_of`); or, after a signal, with 128 and the signal's number (130 on
-    Ctrl-C), and a line that says what was kept, if anything was.
+def prepare():
+    """Prepares the process for TensorFlow. A program calls it before it imports TensorFlow.
 
-    TensorFlow's own log is left out, unless TF_CPP_MIN_LOG_LEVEL is set. On CPUs, TensorFlow keeps the memory that it
-    has had for the next step, unless TF_CPU_ALLOCATOR_USE_BFC is set: otherwise, where TensorFlow is without oneDNN,
-    the system maps and clears a gigabyte of gradients anew each step. Nothing changes on GPUs, where TensorFlow always
-    keeps it.
+    TensorFlow's own log is silenced, unless TF_CPP_MIN_LOG_LEVEL is set. On CPUs, TensorFlow keeps the memory of a step
+    for the next one, unless TF_CPU_ALLOCATOR_USE_BFC is set. Otherwise, where TensorFlow is without oneDNN, the system
+    maps and clears a gigabyte of gradients anew each step. On GPUs TensorFlow always keeps the memory.
     """
-    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")  # It is read when TensorFlow is imported.
+    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         _silence_native_code()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def run(main):
+    """Runs a program's `main`, prepared as by `prepare`, and ends the process: with status 0; or with status 2 and one
+    line on stderr, without a traceback, for bad input (see `errors.problem_of`); or, after a signal, with 128 and the
+    signal's number (130 on Ctrl-C), and a line that says what was kept, if anything was.
+    """
+    prepare()
     try:
         main()
         status = 0

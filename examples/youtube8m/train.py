@@ -6,14 +6,16 @@ With TF_CONFIG it is one process of a cluster of parameter servers and workers, 
 checkpoints.
 """
 
-from yt8m import commandline, flags
+from yt8m import commandline
+
+commandline.prepare()
+
+from yt8m import checkpoints, cluster, digits, flags, training
 from yt8m.settings import settle
 
 
 def main(argv=None):
     settings = settle(flags.training(__doc__).parse_args(argv))
-    from yt8m import checkpoints, cluster, digits, training  # After the flags: TensorFlow takes seconds to import.
-
     process = cluster.from_environment()
     if process and process.is_ps:
         process.serve(settings.training.wait_seconds)

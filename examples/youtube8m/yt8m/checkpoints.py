@@ -3,10 +3,11 @@
 import contextlib
 import glob
 import os
+import re
 import shutil
 
 import tensorflow.compat.v1 as tf
-from loupe_examples.errors import UserError, note
+from loupe_examples.errors import UserError, note, problem_of
 
 from yt8m.presets import PRESETS
 from yt8m.settings import FILE, load, model_values, of_preset
@@ -61,22 +62,24 @@ def is_last(checkpoint):
 
 
 @contextlib.contextmanager
-def writing(path, directory):
-    """A context in which TensorFlow's errors, but for those of lost processes, become a `UserError` that names what
-    cannot be written, and leave nothing unfinished in the directory."""
+def named(path):
+    """A context in which an error of TensorFlow becomes a `UserError`: the problem that was found in a record, or else
+    the path, of a checkpoint or its directory, and what TensorFlow says.
+
+    The errors of sessions whose cluster has lost a process stay as they are: MonitoredSession goes on after them.
+    """
     try:
         yield
     except (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.CancelledError):
         raise
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        remove_unfinished(directory)
-        raise UserError(f"{path}: cannot be written: {cause_of(error)}") from error
+    except tf.errors.OpError as error:
+        raise UserError(problem_of(error) or f"{path}: {_cause(error)}") from error
 
 
-def cause_of(error):
-    """What TensorFlow or the system says of an error, without the operation and where it was made."""
-    cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
-    return str(cause).split("[[")[0].strip()
+def _cause(error):
+    """What TensorFlow says of an error, without the operation and where it was made."""
+    message = re.sub("^Graph execution error:.*?Node: '[^']*'", "", error.message, flags=re.DOTALL)
+    return message.split("[[")[0].strip()
 
 
 def remove_unfinished(directory):
@@ -126,7 +129,7 @@ class Saver(tf.train.Saver):
         strange = [v.op.name for v, is_finite in zip(self._checked, session.run(self._finite)) if not is_finite]
         if strange:
             raise UserError(f"{name}: is not written: {strange[0]} is not finite. The checkpoints before it are kept")
-        with writing(name, directory):
+        with named(f"{name}: cannot be written"):
             return super().save(session, save_path, global_step=global_step, **arguments)
 
 
@@ -134,14 +137,10 @@ def step_of(checkpoint):
     """How many steps the model of a checkpoint has been trained, an int; 0 if it is None.
 
     Raises:
-      UserError: if the checkpoint cannot be read, or does not say.
+      UserError: if the checkpoint cannot be read or has no `global_step`.
     """
-    try:
+    with named(checkpoint):
         return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
-    except (tf.errors.OpError, ValueError) as error:  # ValueError in TensorFlow 1
-        raise UserError(
-            f"{checkpoint}: expected the checkpoint of a training, got one without its step: {error}"
-        ) from error
 
 
 def newest(directory):
@@ -166,10 +165,8 @@ def compare(checkpoint, variables, settings):
     Raises:
       UserError: if not, which names some that differ, and flags; or if the checkpoint cannot be read.
     """
-    try:
+    with named(checkpoint):
         shapes = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError) as error:  # ValueError in TensorFlow 1
-        raise UserError(f"{checkpoint}: {error}") from error
     differences = {}
     # The weights first, whose shapes say most.
     for name, shape in sorted(
@@ -226,12 +223,9 @@ def restore(session, path, settings, variables=None):
     name = latest(path)
     compare(name, variables, settings)
     try:
-        tf.train.Saver(variables).restore(session, name)
-    except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
-        raise UserError(f"{name}: {error.message}") from error
-    except ValueError as error:  # Where it was removed since it was compared.
-        if exists(name):
-            raise
+        with named(name):
+            tf.train.Saver(variables).restore(session, name)
+    except ValueError as error:  # It was removed since it was compared.
         raise UserError(f"{name}: no checkpoint any more") from error
     return name
 

@@ -126,9 +126,9 @@ class _ChiefSessionCreator(tf.train.ChiefSessionCreator):
     def create_session(self):
         try:
             return super().create_session()
-        except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
-            name, _ = checkpoints.newest(self._directory)
-            raise UserError(f"{name}: {checkpoints.cause_of(error)}") from error
+        except (tf.errors.DataLossError, tf.errors.OutOfRangeError):
+            with checkpoints.named(checkpoints.newest(self._directory)[0]):
+                raise
 
 
 class _WorkerSessionCreator(tf.train.SessionCreator):
@@ -164,13 +164,13 @@ class _Checkpoints(tf.train.CheckpointSaverHook):
         self._directory = settings.checkpoint
 
     def after_create_session(self, session, coord):
-        with checkpoints.writing(self._directory, self._directory):
+        with checkpoints.named(f"{self._directory}: cannot be written"):
             super().after_create_session(session, coord)
 
     def after_run(self, run_context, run_values):
-        with checkpoints.writing(self._directory, self._directory):
+        with checkpoints.named(f"{self._directory}: cannot be written"):
             super().after_run(run_context, run_values)
 
     def end(self, session):
-        with checkpoints.writing(self._directory, self._directory):
+        with checkpoints.named(f"{self._directory}: cannot be written"):
             super().end(session)
