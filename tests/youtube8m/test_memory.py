@@ -8,7 +8,7 @@ import predict
 import pytest
 import train
 from support import child
-from yt8m import records, submission
+from yt8m import submission, writing
 
 FLAGS = "--preset mean --hidden-size 4 --feature-names rgb --feature-sizes 3 --num-classes 50 --max-frames 2".split()
 FLAGS += ["--frame-sampling", "all", "--batch-size", "512"]
@@ -40,15 +40,15 @@ def peak(program, *arguments):
 
 def write_videos(path, count):
     frames = np.random.RandomState(1).randint(0, 256, [8, 2, 3]).astype(np.uint8)
-    records.write(
-        path, (records.example(b"video%06d" % number, {"rgb": frames[number % 8]}) for number in range(count))
+    writing.write(
+        path, (writing.example(b"video%06d" % number, {"rgb": frames[number % 8]}) for number in range(count))
     )
 
 
 def test_predictions_take_no_more_memory_for_more_videos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    videos = [records.example(b"v%d" % number, {"rgb": np.ones([2, 3], np.uint8)}, [1]) for number in range(600)]
-    records.write("train.tfrecord", videos)
+    videos = [writing.example(b"v%d" % number, {"rgb": np.ones([2, 3], np.uint8)}, [1]) for number in range(600)]
+    writing.write("train.tfrecord", videos)
     train.main(["--data", "train.tfrecord", "--checkpoint", "c", "--steps", "1", *FLAGS])
     peaks = []
     for count in (FEW, MANY):

@@ -1,12 +1,11 @@
 """The recurrent models against float64 NumPy: states, gradients, lengths; and the loop that they are built of."""
 
-import argparse
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import by_name, randomize, relative_error
 from yt8m import recurrent
+from yt8m.settings import Architecture
 
 VIDEOS, FRAMES, WIDTH, CELLS = 4, 6, 5, 3
 LENGTHS = {"all": None, "different": np.array([FRAMES, 1, 4, 1], np.int32), "short": np.array([1, 3, 2, 3], np.int32)}
@@ -14,8 +13,8 @@ each_cell = pytest.mark.parametrize("name", sorted(recurrent.CELLS))
 each_length = pytest.mark.parametrize("lengths", ["all", "different", pytest.param("short", marks=pytest.mark.long)])
 
 
-def settings(name, layers=2):
-    return argparse.Namespace(pooling=name, cells=CELLS, layers=layers)
+def architecture(name, cells=CELLS, layers=2):
+    return Architecture(pooling=name, cells=cells, layers=layers)
 
 
 def sigmoid(x):
@@ -71,7 +70,7 @@ def test_states_and_gradients(name, lengths, session, rng):
     built = []
     for is_training in (True, False):
         with tf.variable_scope("", reuse=not is_training):
-            states = recurrent.last_states(x, lengths, settings(name), is_training)
+            states = recurrent.last_states(x, lengths, architecture(name), is_training)
         sources = dict(by_name(tf.trainable_variables()), x=x)
         gradients = tf.gradients(tf.reduce_sum(states * cotangent.astype(np.float32)), list(sources.values()))
         built.append((states, dict(zip(sources, gradients))))
@@ -95,8 +94,7 @@ def test_states_and_gradients(name, lengths, session, rng):
 
 @each_cell
 def test_initial_values_are_those_of_2017(name, session):
-    cell = argparse.Namespace(pooling=name, cells=200, layers=1)
-    recurrent.last_states(tf.zeros([1, 1, 100]), None, cell, is_training=True)
+    recurrent.last_states(tf.zeros([1, 1, 100]), None, architecture(name, 200, 1), is_training=True)
     session.run(tf.global_variables_initializer())
     for variable in tf.global_variables():
         value = session.run(variable)
@@ -113,7 +111,7 @@ def test_graph_does_not_grow_with_the_frames(name):
     for frames in (3, 300):
         with tf.Graph().as_default() as graph:
             x = tf.placeholder(tf.float32, [2, frames, WIDTH])
-            states = recurrent.last_states(x, None, settings(name), is_training=True)
+            states = recurrent.last_states(x, None, architecture(name), is_training=True)
             tf.gradients(states, tf.trainable_variables())
             sizes.append(len(graph.get_operations()))
     assert sizes[0] == sizes[1]
@@ -123,7 +121,7 @@ def test_graph_does_not_grow_with_the_frames(name):
 def test_sizes_may_be_known_in_the_run_alone(name, session, rng):
     frames = rng.standard_normal((2, 3, WIDTH)).astype(np.float32)
     x, lengths = tf.placeholder(tf.float32, [None, None, WIDTH]), tf.placeholder(tf.int64, [None])
-    states = recurrent.last_states(x, lengths, settings(name), is_training=True)
+    states = recurrent.last_states(x, lengths, architecture(name), is_training=True)
     gradient = tf.gradients(states, x)[0]
     session.run(tf.global_variables_initializer())
     came, slope = session.run([states, gradient], {x: frames, lengths: [1, 3]})
