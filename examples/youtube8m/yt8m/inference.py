@@ -30,7 +30,7 @@ class Inference:
         self._settings = settings
         self._graph = tf.Graph()
         with self._graph.as_default(), checkpoints.named(self.checkpoint):
-            records.check(settings.data)
+            records.check(settings.data, labelled=False)
             self._iterator = tf.data.make_initializable_iterator(records.dataset(settings.data))
             batch = self._iterator.get_next()
             built = model.build_on(batch, settings.data, settings.architecture, is_training=batch_statistics)
