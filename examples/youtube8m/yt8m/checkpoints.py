@@ -16,15 +16,22 @@ SHOWN = 3  # How many of the variables that differ an error names.
 
 
 def latest(path):
-    """The name of a checkpoint, from itself or from the directory whose latest it is.
+    """The name of a checkpoint, from its name, one of its files, or the directory whose latest it is.
 
     Raises:
       UserError: if there is none.
     """
-    name = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
-    if name is None or not exists(name):
-        raise UserError(f"{path}: no checkpoint")
-    return name
+    if tf.io.gfile.isdir(path):
+        name = tf.train.latest_checkpoint(path)
+        if name is None or not exists(name):
+            there = sorted(file[: -len(".index")] for file in tf.io.gfile.listdir(path) if file.endswith(".index"))
+            found = f" named by a file `checkpoint`, but {', '.join(there)}" if there else ""
+            raise UserError(f"{path}: no checkpoint{found}")
+        return name
+    for name in (re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path), path):
+        if exists(name):
+            return name
+    raise UserError(f"{path}: no checkpoint")
 
 
 def exists(name):

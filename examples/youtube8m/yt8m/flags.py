@@ -5,7 +5,7 @@ import argparse
 from loupe_examples.commandline import Parser, above_zero, decay, factor, names, not_negative, positive, seed, sizes
 
 from yt8m.presets import DEFAULT, PRESETS
-from yt8m.settings import Data, Training
+from yt8m.settings import SAMPLINGS, Data, Training
 
 _PRESET = "What is not given is the preset's, or the digits' own (see README.md)."
 _KEPT = (
@@ -111,7 +111,7 @@ def _add_data(parser, split, source):
     group.add_argument("--max-frames", type=positive, help="how many leading frames of a video are read")
     group.add_argument(
         "--frame-sampling",
-        choices=["random", "run", "all"],
+        choices=SAMPLINGS,
         help="random: --iterations frames drawn with replacement; run: as many in a row; all: all frames there are",
     )
     group.add_argument("--iterations", type=positive, help="how many frames are sampled of a video")
