@@ -302,8 +302,16 @@ def test_published_checkpoints_are_restored_by_name(tmp_path, capsys, rng, monke
         (predict, ["--output", "nowhere/predictions.csv"], "nowhere/predictions.csv: No such file or directory"),
         (predict, ["--output", "digits"], "digits: expected a file, got a directory"),
         (predict, ["--top", "0"], "argument --top: expected a positive integer, got 0"),
-        (predict, ["--feature-sizes", "9,7"], "expected 7 bytes a frame of feature audio (feature_sizes), got 6"),
-        (predict, ["--feature-names", "rgb,sound"], "expected a feature sound (feature_names), got audio, rgb"),
+        (
+            predict,
+            ["--feature-sizes", "9,7"],
+            "expected 7 bytes for each frame of feature audio (feature_sizes), got 6",
+        ),
+        (
+            predict,
+            ["--feature-names", "rgb,sound"],
+            "expected a feature sound (feature_names) of frames, got audio, rgb",
+        ),
     ],
 )
 def test_bad_input_is_named(work, monkeypatch, capsys, program, arguments, cause):
@@ -321,7 +329,7 @@ def test_a_diverged_model_is_named(work, monkeypatch, capsys):
     "text, cause",
     [
         ("{", "Expecting property name"),
-        ("[" * 100000, "recursion"),
+        pytest.param("[" * 100000, "recursion", id="nested"),
         ("[1]", "expected settings by name, got [1]"),
         ('{"preset": "best"}', "preset: expected one of gated-netvlad, "),
         ('{"preset": [1]}', "preset: expected one of gated-netvlad, "),

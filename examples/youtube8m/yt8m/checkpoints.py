@@ -43,12 +43,11 @@ def following(path, timeout=None):
     """Yields each new checkpoint of a directory, the latest first, and waits for others.
 
     Args:
-      path: the directory, which may come to be later.
-      timeout: end when so many seconds no checkpoint has come. Default None: wait for ever.
+      path: the directory, which may be created later.
+      timeout: how many seconds to wait for the next checkpoint. Default None: without end.
 
     Raises:
-      UserError: if the path is something else, such as a checkpoint, which no other follows; or if it does not come to
-        be in time.
+      UserError: if the path is something else, such as a checkpoint, or if it is not created in time.
     """
     if not os.path.isdir(path):
         if os.path.exists(path) or os.path.isfile(path + ".index"):
@@ -64,7 +63,7 @@ def is_last(checkpoint):
     steps = load(checkpoint).get("steps")
     try:
         return steps is not None and step_of(checkpoint) >= steps
-    except UserError:  # It is gone, or does not tell its step.
+    except UserError:  # It was removed, or holds no step.
         return False
 
 

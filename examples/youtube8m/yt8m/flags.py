@@ -73,7 +73,9 @@ def inference(description, split):
 
 
 def add_digits(parser):
-    parser.add_argument("--digits", default=Data.digits, metavar="DIRECTORY", help="where the digits are, or shall be")
+    parser.add_argument(
+        "--digits", default=Data.digits, metavar="DIRECTORY", help="where the digits are, or will be written"
+    )
 
 
 def add_output(parser, **arguments):
@@ -117,7 +119,7 @@ def _add_data(parser, split, source):
     group.add_argument("--iterations", type=positive, help="how many frames are sampled of a video")
     group.add_argument("--batch-size", type=positive, help="how many videos a batch has")
     group.add_argument("--readers", type=positive, default=Data.readers, help="how many files are read at a time")
-    group.add_argument("--skip-corrupt", action="store_true", help="count corrupt and truncated files, and go on")
+    group.add_argument("--skip-corrupt", action="store_true", help="count and skip damaged files and bad videos")
 
 
 def _add_model(parser, source, preset):

@@ -30,7 +30,7 @@ class Data:
     batch_size: int = 80
     shuffle_buffer: int = 1000  # among how many videos the next one is drawn in training
     readers: int = 8  # how many files are read at a time
-    skip_corrupt: bool = False  # whether damaged files are counted and skipped
+    skip_corrupt: bool = False  # whether damaged files and bad videos are counted and skipped
 
 
 @dataclasses.dataclass
