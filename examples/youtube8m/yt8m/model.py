@@ -52,7 +52,7 @@ def build(frames, num_frames, data, architecture, is_training, labels=None):
     )
     with batch_norm:
         if architecture.pooling in recurrent.CELLS:
-            video = recurrent.last_states(frames, num_frames, architecture, is_training)
+            video = recurrent.last_states(frames, num_frames, architecture)
         else:
             video = _late_fusion(frames, num_frames, data, architecture, is_training)
         probabilities, regularization = _mixture_of_experts(video, data.num_classes, architecture)
