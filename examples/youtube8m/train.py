@@ -6,33 +6,35 @@ With TF_CONFIG it is one process of a cluster of parameter servers and workers, 
 checkpoints.
 """
 
-from yt8m import commandline, flags
+from yt8m import commandline
+
+commandline.prepare()
+
+from yt8m import checkpoints, cluster, digits, flags, training
 from yt8m.settings import settle
 
 
 def main(argv=None):
     settings = settle(flags.training(__doc__).parse_args(argv))
-    from yt8m import checkpoints, cluster, digits, training  # After the flags: TensorFlow takes seconds to import.
-
     process = cluster.from_environment()
     if process and process.is_ps:
-        process.serve(settings.wait_seconds)
+        process.serve(settings.training.wait_seconds)
         return
 
     def work():
-        digits.provide(settings, "train")
+        digits.provide(settings.data, "train")
         return training.train(settings, process)
 
     if process:
-        before = process.run(work, settings.wait_seconds, lambda: training.is_complete(settings))
+        before = process.run(work, settings.training.wait_seconds, lambda: training.is_complete(settings))
     else:
         before = work()
     if process is None or process.is_chief:
         checkpoint = checkpoints.latest(settings.checkpoint)
-        if before < settings.steps:
-            print(f"{checkpoint}: trained {settings.steps} steps")
+        if before < settings.training.steps:
+            print(f"{checkpoint}: trained {settings.training.steps} steps")
         else:
-            print(f"{checkpoint}: nothing was trained, it has had {before} of {settings.steps} steps already")
+            print(f"{checkpoint}: nothing was trained, it has had {before} of {settings.training.steps} steps already")
 
 
 if __name__ == "__main__":

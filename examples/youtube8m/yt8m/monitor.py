@@ -43,7 +43,7 @@ class Monitor(tf.train.SessionRunHook):
         self.__exit__()  # of a session that a lost parameter server ended
         self._written = step = int(session.run(tf.train.get_global_step()))
         self._tell_beginning(step)
-        self._bar = progress.bar(desc="train", unit="step", total=self._settings.steps, initial=step)
+        self._bar = progress.bar(desc="train", unit="step", total=self._settings.training.steps, initial=step)
         self._shown = time.time(), step
         if self._directory is not None:
             self._writer = tf.summary.FileWriterCache.get(self._directory)
@@ -57,16 +57,16 @@ class Monitor(tf.train.SessionRunHook):
     def after_run(self, run_context, run_values):
         values = run_values.results
         step = int(values["count"])  # of all workers, which may go one step too far
-        self._bar.update(min(step, self._settings.steps) - self._bar.n)
+        self._bar.update(min(step, self._settings.training.steps) - self._bar.n)
         if not np.isfinite(values["loss"]):
             raise UserError(
                 f"step {step}: expected a finite loss, got {values['loss']}. The checkpoints before it are kept; try a "
-                "lower --learning-rate"
+                "lower learning_rate"
             )
         if "predictions" not in values:
             return
         now = time.time()
-        speed = (step - self._shown[1]) * self._settings.batch_size / max(now - self._shown[0], 1e-9)
+        speed = (step - self._shown[1]) * self._settings.data.batch_size / max(now - self._shown[0], 1e-9)
         self._shown = now, step
         gap = metrics.gap(values["predictions"], values["labels"])
         self._bar.set_postfix_str(f"loss {values['loss']:.4f}, GAP {gap:.4f}, {speed:.0f} examples/s")
@@ -82,9 +82,9 @@ class Monitor(tf.train.SessionRunHook):
     def _tell_beginning(self, step):
         latest = tf.train.latest_checkpoint(self._settings.checkpoint)
         if self._directory is None and step:
-            note(f"joins the training at step {step} of {self._settings.steps}")
+            note(f"joins the training at step {step} of {self._settings.training.steps}")
         elif self._directory is not None and latest is not None:  # Other workers may be further already.
-            note(f"{latest}: goes on from step {checkpoints.step_of(latest)} of {self._settings.steps}")
+            note(f"{latest}: goes on from step {checkpoints.step_of(latest)} of {self._settings.training.steps}")
 
     def _is_due(self, step):
-        return step - self._written >= self._settings.summary_steps
+        return step - self._written >= self._settings.training.summary_steps

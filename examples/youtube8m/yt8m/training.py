@@ -12,7 +12,7 @@ from yt8m.settings import save, settle_seed
 
 
 def train(settings, process=None):
-    """Trains until `settings.steps`, from the last checkpoint if there is one.
+    """Trains until `settings.training.steps`, from the last checkpoint if there is one.
 
     Args:
       settings: settled (see `settings.settle`), with data. If `seed` is None it is set, and so is `towers`.
@@ -27,10 +27,10 @@ def train(settings, process=None):
       tf.errors.InvalidArgumentError: for bad records (see `records.dataset`).
       Interrupted: after SIGINT or SIGTERM, when a checkpoint has been saved.
     """
-    settings.towers = settings.towers or max(1, step.count_gpus())
+    settings.training.towers = settings.training.towers or max(1, step.count_gpus())
     if process and not process.is_chief and is_complete(settings):
         return checkpoints.newest(settings.checkpoint)[1]
-    target = process.start(step.config(settings, process)) if process else ""
+    target = process.start(step.config(settings.training.towers, process)) if process else ""
     with tf.Graph().as_default(), contextlib.ExitStack() as stack:
         if process and not process.is_chief:
             return _follow(settings, process)
@@ -40,24 +40,24 @@ def train(settings, process=None):
         locked = locked or stack.enter_context(lock.held(settings.checkpoint))
         checkpoints.remove_unfinished(settings.checkpoint)
         save(settings)
-        if trained < settings.steps:
+        if trained < settings.training.steps:
             interrupts = process.interrupts if process else stack.enter_context(Interrupts())
-            saver = checkpoints.Saver(settings.keep, locked)
-            _lead(built, settings, saver, interrupts, target, step.config(settings, process))
+            saver = checkpoints.Saver(settings.training.keep, locked)
+            _lead(built, settings, saver, interrupts, target, step.config(settings.training.towers, process))
         return trained
 
 
 def is_complete(settings):
     """Whether the last checkpoint is the one that the training ends with."""
-    return checkpoints.newest(settings.checkpoint)[1] >= settings.steps
+    return checkpoints.newest(settings.checkpoint)[1] >= settings.training.steps
 
 
 def _build(settings, process):
     """The step, and how many the model has had before."""
-    records.check(settings)
+    records.check(settings.data)
     latest, trained = checkpoints.newest(settings.checkpoint)
     settle_seed(settings, resumes=latest is not None)
-    tf.set_random_seed(settings.seed)
+    tf.set_random_seed(settings.training.seed)
     built = step.build(_batch(settings, process, trained), settings, process)
     if latest is not None:
         try:
@@ -72,9 +72,9 @@ def _batch(settings, process, trained):
     """The next batch, read by the process itself."""
     # Each worker reads all files, in an order of its own; and each run, or a training that is often interrupted would
     # see the same videos first each time.
-    seed = settings.seed + (process.index if process else 0) + trained
+    seed = settings.training.seed + (process.index if process else 0) + trained
     with tf.device(f"{process.device if process else ''}/cpu:0"):
-        iterator = tf.data.make_initializable_iterator(records.dataset(settings, training=True, seed=seed))
+        iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True, seed=seed))
         tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
         return iterator.get_next()
 
@@ -88,7 +88,9 @@ def _lead(built, settings, saver, interrupts, target, config):
     if interrupts.number is not None and not is_complete(settings):
         saved = checkpoints.latest(settings.checkpoint)
         count = checkpoints.step_of(saved)
-        raise Interrupted(interrupts.number, f"{saved}: saved after {count} of {settings.steps} steps, to go on from")
+        raise Interrupted(
+            interrupts.number, f"{saved}: saved after {count} of {settings.training.steps} steps, to go on from"
+        )
 
 
 def _follow(settings, process):
@@ -96,10 +98,10 @@ def _follow(settings, process):
     built, trained = _build(settings, process)
     missing = tf.report_uninitialized_variables(tf.global_variables())
     scaffold = tf.train.Scaffold(saver=tf.train.Saver())
-    creator = _WorkerSessionCreator(process, missing, scaffold, step.config(settings, process))
+    creator = _WorkerSessionCreator(process, missing, scaffold, step.config(settings.training.towers, process))
     hooks = [_Interruption(lambda: process.is_over.is_set() or process.interrupts.number is not None)]
     # Again, where a chief that was lost goes on from an earlier step.
-    while process.wait_for(missing, tf.train.get_global_step(), settings.steps):
+    while process.wait_for(missing, tf.train.get_global_step(), settings.training.steps):
         _run(built, settings, creator, hooks)
     if process.interrupts.number is not None and not process.is_over.is_set():
         raise Interrupted(process.interrupts.number, "this worker has left the training")
@@ -108,7 +110,7 @@ def _follow(settings, process):
 
 def _run(built, settings, creator, hooks, directory=None):
     with monitor.Monitor(built, settings, directory) as shown:
-        hooks = [shown, tf.train.StopAtStepHook(last_step=settings.steps)] + hooks
+        hooks = [shown, tf.train.StopAtStepHook(last_step=settings.training.steps)] + hooks
         with tf.train.MonitoredSession(creator, hooks) as session:
             while not session.should_stop():
                 session.run(built.train)
@@ -124,9 +126,9 @@ class _ChiefSessionCreator(tf.train.ChiefSessionCreator):
     def create_session(self):
         try:
             return super().create_session()
-        except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
-            name, _ = checkpoints.newest(self._directory)
-            raise UserError(f"{name}: {checkpoints.cause_of(error)}") from error
+        except (tf.errors.DataLossError, tf.errors.OutOfRangeError):
+            with checkpoints.named(checkpoints.newest(self._directory)[0]):
+                raise
 
 
 class _WorkerSessionCreator(tf.train.SessionCreator):
@@ -158,17 +160,17 @@ class _Checkpoints(tf.train.CheckpointSaverHook):
     """Saves checkpoints, also at the beginning and at the end. What cannot be written is bad input."""
 
     def __init__(self, settings, scaffold):
-        super().__init__(settings.checkpoint, save_secs=settings.checkpoint_seconds, scaffold=scaffold)
+        super().__init__(settings.checkpoint, save_secs=settings.training.checkpoint_seconds, scaffold=scaffold)
         self._directory = settings.checkpoint
 
     def after_create_session(self, session, coord):
-        with checkpoints.writing(self._directory, self._directory):
+        with checkpoints.named(f"{self._directory}: cannot be written"):
             super().after_create_session(session, coord)
 
     def after_run(self, run_context, run_values):
-        with checkpoints.writing(self._directory, self._directory):
+        with checkpoints.named(f"{self._directory}: cannot be written"):
             super().after_run(run_context, run_values)
 
     def end(self, session):
-        with checkpoints.writing(self._directory, self._directory):
+        with checkpoints.named(f"{self._directory}: cannot be written"):
             super().end(session)
