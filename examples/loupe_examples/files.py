@@ -1,4 +1,4 @@
-"""Files that come to be whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import os
@@ -7,12 +7,13 @@ import uuid
 
 @contextlib.contextmanager
 def whole(path, suffix=""):
-    """A context whose value is the name to write to, and which puts the file in its place at `path` at the end.
+    """A context that gives a name to write to, and moves the file from there to `path` at the end.
 
-    If the block fails, there is none, and an older one stays as it was. The name to write to ends with the suffix.
+    If the block fails, the new file is removed, and an older one stays as it was. The name to write to ends with the
+    suffix.
     """
-    # A name of its own for each writer: the processes of a cluster, on hosts that may give them the same process id,
-    # can write into one directory at the same time.
+    # Each writer gets another name: the processes of a cluster write into one directory, and on two hosts they may have
+    # the same process id.
     partial = f"{path}.{uuid.uuid4().hex}.partial{suffix}"
     try:
         yield partial
