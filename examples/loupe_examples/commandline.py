@@ -45,6 +45,9 @@ def run(main):
     the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was.
     """
     prepare()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # What the stream cannot encode is still shown.
     try:
         main()
         status = 0

@@ -40,8 +40,13 @@ def problem_of(error):
 
 def say(kind, message):
     """Writes one line to stderr: the program's name, what kind of message it is, and the message."""
-    line = " ".join(str(message).split())
+    line = visible(" ".join(str(message).split()))
     print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
+
+
+def visible(text):
+    """The text with escapes in place of what is not printable, which a terminal might obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def note(message):

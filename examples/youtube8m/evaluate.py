@@ -54,7 +54,7 @@ def parser():
         "--timeout",
         type=commandline.not_negative,
         metavar="SECONDS",
-        help="with --continuous, end when so long no checkpoint has come (default: wait for ever)",
+        help="with --continuous, end after so many seconds without a new checkpoint (default: wait without end)",
     )
     return result
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import numpy as np
 import predict
 import pytest
 import tensorflow.compat.v1 as tf
+import train
 from support.youtube8m import GOLDENS, MODELS
 from yt8m import (
     checkpoints,
@@ -126,22 +128,17 @@ def test_evaluation_is_printed_for_people_too(work, capsys):
 
 def test_predictions_are_those_of_the_whole_split(work):
     videos, _, predictions = outputs(work, "test")
-    result = predicted("--batch-size", "50")
+    result, best = predicted("--batch-size", "50"), predicted("--top", "3")
     assert sorted(result) == sorted(video.decode("ascii") for video in videos)
     for video, row in zip(videos, predictions):
         classes, scores = result[video.decode("ascii")]
         assert sorted(classes) == list(range(10))
         assert scores == sorted(scores, reverse=True)
         np.testing.assert_allclose(scores, row[classes], rtol=0, atol=2e-6)
+        assert best[video.decode("ascii")][0] == classes[:3]
 
 
-def test_as_many_classes_as_asked(work):
-    best = predicted()
-    for video, (classes, scores) in predicted("--top", "3").items():
-        assert (classes, scores) == (best[video][0][:3], best[video][1][:3])
-
-
-def test_batch_statistics_are_those_of_the_batch(work, capsys):
+def test_batch_statistics_are_those_of_the_batch(work):
     videos, labels, predictions = outputs(work, "test", is_training=True)
     in_one_batch = predicted("--batch-statistics", "--batch-size", "1000")
     for video, row in zip(videos, predictions):
@@ -149,9 +146,6 @@ def test_batch_statistics_are_those_of_the_batch(work, capsys):
         np.testing.assert_allclose(scores, row[classes], rtol=0, atol=1e-5)
     averages, in_batches = predicted(), predicted("--batch-statistics", "--batch-size", "50")
     assert in_one_batch != averages and in_one_batch != in_batches
-    capsys.readouterr()
-    (result,) = evaluated(capsys, "--batch-statistics")
-    assert result["gap"] != evaluated(capsys)[0]["gap"]
 
 
 def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
@@ -169,15 +163,6 @@ def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
     assert first["gap"] != second["gap"]
 
 
-def test_a_checkpoint_that_went_is_passed_over(work, capsys, monkeypatch):
-    gone = str(work / "model.ckpt-3")
-    monkeypatch.setattr(tf.train, "checkpoints_iterator", lambda *_, **__: iter([gone, str(work / "model.ckpt-7")]))
-    evaluate.main(["--checkpoint", ".", "--continuous"])
-    output, error = capsys.readouterr()
-    assert "model.ckpt-7: GAP" in output and output.count("\n") == 1
-    assert f"warning: {gone}: is gone; waiting for the next" in error
-
-
 def test_a_checkpoint_may_go_while_it_is_read(work, capsys, monkeypatch):
     compare = checkpoints.compare
 
@@ -187,7 +172,9 @@ def test_a_checkpoint_may_go_while_it_is_read(work, capsys, monkeypatch):
             path.unlink()
 
     monkeypatch.setattr(checkpoints, "compare", removing)
-    assert evaluated(capsys, "--continuous", "--timeout", "0") == []
+    evaluate.main(["--checkpoint", ".", "--continuous", "--timeout", "0"])
+    output, error = capsys.readouterr()
+    assert not output and "model.ckpt-7: is gone; waiting for the next" in error
 
 
 def test_the_last_checkpoint_of_a_training_is_not_followed(tmp_path, capsys, monkeypatch):
@@ -251,7 +238,8 @@ def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
     features = {name: np.ones([2, size], np.uint8) for name, size in [("rgb", 9), ("audio", 6)]}
     writing.write("strange.tfrecord", [writing.example(b"v\xff", features)])
     message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
-    assert "strange.tfrecord: expected the ids of videos in UTF-8, as submission files are, got b'v\\xff'" in message
+    problem = "expected the ids of videos in printable UTF-8, as submission files are, got b'v\\xff'"
+    assert f"strange.tfrecord: {problem}" in message
 
 
 def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
@@ -314,8 +302,16 @@ def test_published_checkpoints_are_restored_by_name(tmp_path, capsys, rng, monke
         (predict, ["--output", "nowhere/predictions.csv"], "nowhere/predictions.csv: No such file or directory"),
         (predict, ["--output", "digits"], "digits: expected a file, got a directory"),
         (predict, ["--top", "0"], "argument --top: expected a positive integer, got 0"),
-        (predict, ["--feature-sizes", "9,7"], "expected 7 bytes a frame of feature audio (feature_sizes), got 6"),
-        (predict, ["--feature-names", "rgb,sound"], "expected a feature sound (feature_names), got audio, rgb"),
+        (
+            predict,
+            ["--feature-sizes", "9,7"],
+            "expected 7 bytes for each frame of feature audio (feature_sizes), got 6",
+        ),
+        (
+            predict,
+            ["--feature-names", "rgb,sound"],
+            "expected a feature sound (feature_names) of frames, got audio, rgb",
+        ),
     ],
 )
 def test_bad_input_is_named(work, monkeypatch, capsys, program, arguments, cause):
@@ -330,12 +326,74 @@ def test_a_diverged_model_is_named(work, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "text, cause", [("{", "Expecting property name"), ("[1]", "expected settings by name, got [1]")]
+    "text, cause",
+    [
+        ("{", "Expecting property name"),
+        pytest.param("[" * 100000, "recursion", id="nested"),
+        ("[1]", "expected settings by name, got [1]"),
+        ('{"preset": "best"}', "preset: expected one of gated-netvlad, "),
+        ('{"preset": [1]}', "preset: expected one of gated-netvlad, "),
+        ('{"pooling": "gru"}', "pooling: expected a value such as netvlad, got 'gru'"),
+        ('{"feature_sizes": 7}', "feature_sizes: expected a value such as (1024, 128), got 7"),
+        ('{"feature_names": [1]}', "feature_names: expected a value such as ('rgb', 'audio'), got (1,)"),
+        ('{"clusters": "8"}', "clusters: expected a value such as 256, got '8'"),
+        ('{"clusters": null}', "clusters: expected a value such as 256, got None"),
+        ('{"clusters": 1e400}', "clusters: expected a value such as 256, got inf"),
+        ('{"moe_l2": NaN}', "moe_l2: expected a value such as 1e-06, got nan"),
+        ('{"gating": 1}', "gating: expected a value such as True, got 1"),
+        ('{"cells": 3}', "cells: expected a value such as None, got 3"),
+        ('{"frame_sampling": "some"}', "frame_sampling: expected a value such as random, got 'some'"),
+        ('{"steps": "many"}', "steps: expected a value such as 300000, got 'many'"),
+    ],
 )
 def test_malformed_settings_are_named(work, monkeypatch, capsys, text, cause):
     (work / kept.FILE).write_text(text)
     error = error_of(work, evaluate, monkeypatch, capsys, [])
-    assert f"{os.path.join('.', kept.FILE)}: {cause}" in error
+    assert error.startswith(f"evaluate.py: error: {os.path.join('.', kept.FILE)}: ") and cause in error
+
+
+@pytest.mark.parametrize("end", ["index", "meta", "data-00000-of-00001"])
+def test_checkpoints_are_named_by_any_of_their_files(work, end):
+    assert checkpoints.latest(f"model.ckpt-7.{end}") == "model.ckpt-7"
+
+
+def test_checkpoints_without_their_state_are_named(work):
+    (work / "checkpoint").unlink()
+    with pytest.raises(errors.UserError, match="^.: no checkpoint named by a file `checkpoint`, but model.ckpt-7$"):
+        checkpoints.latest(".")
+
+
+@pytest.mark.parametrize("name", ["c[1]", "c*", "c?", "c\\d"])
+def test_what_tensorflow_takes_for_a_pattern_is_refused(work, monkeypatch, capsys, name):
+    error = error_of(work, train, monkeypatch, capsys, ["--checkpoint", name])
+    assert f"{name}: expected no {name[1]}, which TensorFlow takes for a pattern" in error
+
+
+def test_digits_in_a_directory_whose_name_looks_like_a_pattern(work, capsys):
+    (work / "digits").rename(work / "d[1] *")
+    (result,) = evaluated(capsys, "--digits", "d[1] *")
+    assert result["videos"] == 257
+
+
+def test_escapes_for_terminals_are_shown(work, monkeypatch, capsys):
+    features = {"rgb": np.ones([2, 9], np.uint8), "audio": np.ones([1, 6], np.uint8)}
+    writing.write("strange.tfrecord", [writing.example(b"v\x1b[31m\x07", features)])
+    message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
+    assert r"strange.tfrecord: video v\x1b[31m\x07: expected as many frames" in message
+
+
+def test_names_that_the_output_cannot_encode_are_escaped(work, monkeypatch):
+    (work / "モデル").mkdir()
+    for file in work.glob("model.ckpt*"):
+        shutil.copy(str(file), str(work / "モデル"))
+    shutil.copy(kept.FILE, "モデル")
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--checkpoint", "モデル/model.ckpt-7"])
+    with pytest.raises(SystemExit) as exit:
+        commandline.run(evaluate.main)
+    assert not exit.value.code
+    assert output.buffer.getvalue().startswith(rb"\u30e2\u30c7\u30eb/model.ckpt-7: GAP ")
 
 
 def test_a_cut_checkpoint_is_named(work, monkeypatch, capsys):

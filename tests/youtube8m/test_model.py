@@ -13,11 +13,18 @@ SMALL = {
     "feature_names": ("rgb", "audio"), "feature_sizes": (6, 4), "num_classes": 5,
     "clusters": 8, "hidden_size": 3, "cells": 4,
 }  # fmt: skip
+USUAL = ("gated-netvlad", "gated-netfv", "gated-soft-dbow", "lstm")  # Each kind of layer once.
+
+
+def long(*values):
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 each_model = pytest.mark.parametrize("name", sorted(MODELS))
 
 
 @each_model
-@pytest.mark.parametrize("mode, padding", [("infer", None), ("train", None), ("train", 4)])
+@pytest.mark.parametrize("mode, padding", [("infer", None), long("train", None), ("train", 4)])
 def test_golden(name, mode, padding, session):
     golden = np.load(str(GOLDENS / (name + ".npz")))
     frames, num_frames = golden["input"], golden["num_frames"] if "num_frames" in golden else None
@@ -46,7 +53,7 @@ def test_variables_are_the_published_ones(name):
     assert [variable.op.name for variable in tf.trainable_variables()] == MODELS[name]["trainable"]
 
 
-@pytest.mark.parametrize("preset", sorted(presets.PRESETS))
+@pytest.mark.parametrize("preset", [name if name in USUAL else long(name) for name in presets.PRESETS])
 def test_padding_changes_nothing(preset, session, rng):
     settings = of_preset(preset, **SMALL)
     lists = rng.standard_normal((4, 7, 10)).astype(np.float32)
@@ -62,7 +69,7 @@ def test_padding_changes_nothing(preset, session, rng):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("preset", ["gated-netvlad", "gated-netfv", "soft-dbow", "gated-soft-dbow", "gru", "mean"])
+@pytest.mark.parametrize("preset", ["gated-netvlad", long("gated-netfv"), long("gated-soft-dbow"), "gru", long("mean")])
 @pytest.mark.parametrize("names, sizes", [(("rgb",), (6,)), (("rgb", "audio", "flow"), (6, 4, 3))])
 def test_any_list_of_features(preset, names, sizes, session):
     settings = of_preset(preset, **dict(SMALL, feature_names=names, feature_sizes=sizes))

@@ -1,6 +1,9 @@
 """Records: what is written comes back; frames are sampled; bad files are named."""
 
 import dataclasses
+import gzip
+import re
+import zlib
 
 import numpy as np
 import pytest
@@ -164,9 +167,9 @@ def good(tmp_path, rng):
 
 
 BAD_VIDEOS = {
-    "a missing feature": ({"audio": None}, [1], "expected a feature audio (feature_names), got rgb"),
+    "a missing feature": ({"audio": None}, [1], "expected a feature audio (feature_names) of frames, got rgb"),
     "a feature of another size": (
-        {"rgb": (3, 4)}, [1], "expected 5 bytes a frame of feature rgb (feature_sizes), got 4"
+        {"rgb": (3, 4)}, [1], "expected 5 bytes for each frame of feature rgb (feature_sizes), got 4"
     ),
     "a label too large": ({}, [1, 7], "expected labels from 0 to 6 (num_classes), got 7"),
     "a negative label": ({}, [-1], "expected labels from 0 to 6 (num_classes), got -1"),
@@ -179,13 +182,18 @@ BAD_VIDEOS = {
 
 @pytest.mark.parametrize("kind", sorted(BAD_VIDEOS))
 @pytest.mark.parametrize("skip_corrupt", [False, True])
-def test_bad_video(tmp_path, good, kind, skip_corrupt):
+def test_bad_video(tmp_path, good, kind, skip_corrupt, capsys):
     changes, labels, cause = BAD_VIDEOS[kind]
     shapes = dict({"rgb": (3, 5), "audio": (3, 3)}, **changes)
     features = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items() if shape is not None}
     path = tmp_path / "bad"
-    writing.write(str(path), [good_example(), writing.example(b"v", features, labels)])
-    assert problem(reading(good, path, skip_corrupt=skip_corrupt)) == f"{path}: video v: {cause}"
+    writing.write(str(path), [good_example(), writing.example(b"v", features, labels), good_example()])
+    if not skip_corrupt:
+        assert problem(reading(good, path)) == f"{path}: video v: {cause}"
+        return
+    assert len(joined(batches(reading(good, path, skip_corrupt=True)))["id"]) == 7
+    error = capsys.readouterr().err
+    assert error.endswith(f"{path}: video v: {cause}; skipped it, 1 such so far\n") and error.count("\n") == 1
 
 
 def good_example():
@@ -206,7 +214,7 @@ def test_video_level_record(tmp_path):
     example.features.feature["video_id"].bytes_list.value.append(b"v")
     example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 5)
     writing.write(str(tmp_path / "bad"), [example.SerializeToString()])
-    cause = "expected a feature rgb (feature_names), got none"
+    cause = "expected a feature rgb (feature_names) of frames, got none, but mean_rgb of the video"
     assert problem(reading(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video v: {cause}"
 
 
@@ -240,14 +248,107 @@ def test_damaged_shard(tmp_path, good, capsys, kind):
 
 def test_content_that_is_no_example(tmp_path, good):
     writing.write(str(tmp_path / "bad"), [b"anything"])
-    assert "bad: corrupt or truncated: records were read of 0 bytes" in problem(reading(good, tmp_path / "bad"))
+    assert problem(reading(good, tmp_path / "bad")).endswith(
+        "bad: video ?: expected a SequenceExample, got other content"
+    )
+
+
+def changed(change):
+    """A good example, changed."""
+    example = tf.train.SequenceExample.FromString(good_example())
+    change(example.context.feature, example.feature_lists.feature_list["rgb"].feature[1])
+    return example.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "change, cause",
+    [
+        (lambda context, frame: context["labels"].bytes_list.value.append(b"1"), "labels as integers, got 1 of bytes"),
+        (lambda context, frame: context["id"].int64_list.value.append(7), "one id of bytes, got 1 of int64"),
+        (lambda context, frame: context["id"].bytes_list.value.append(b"w"), "one id of bytes, got 2 of bytes"),
+        (
+            lambda context, frame: frame.float_list.value.append(1),
+            "of bytes for each frame of feature rgb, got 1 of float",
+        ),
+        (lambda context, frame: frame.bytes_list.value.append(b"1"), "frame of feature rgb, got 2 of bytes"),
+        (lambda context, frame: frame.Clear(), "frame of feature rgb, got no value"),
+    ],
+)
+def test_values_of_another_type_are_named(tmp_path, good, capsys, change, cause):
+    path = tmp_path / "bad"
+    writing.write(str(path), [good_example(), changed(change), good_example()])
+    assert re.match(f"{path}: video .: expected .*{cause}$", problem(reading(good, path)))
+    assert len(joined(batches(reading(good, path, skip_corrupt=True)))["id"]) == 7
+    error = capsys.readouterr().err
+    assert cause in error and "corrupt" not in error and error.endswith("; skipped it, 1 such so far\n")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_compressed_shards(tmp_path, good, compress):
+    plain = good.read_bytes()
+    path = tmp_path / "compressed"
+    path.write_bytes(compress(plain))
+    both = [joined(batches(reading(file))) for file in (good, path)]
+    np.testing.assert_array_equal(both[0]["frames"], both[1]["frames"])
+    path.write_bytes(compress(plain)[:-60])
+    assert "compressed: corrupt or truncated: records were read of" in problem(reading(path))
+
+
+@pytest.mark.parametrize("name", ["br [1]/tr[0].x", "a*?.x", "{b}.x", "\u00fc \u30e2.x"])
+def test_names_that_exist_are_no_patterns(tmp_path, good, name, monkeypatch):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(good.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert records.matching([str(path)]) == [str(path)]
+    assert records.matching([name]) == [name]
+    assert records.matching([str(path.parent / "*.x")]) == [str(path)]
+
+
+def test_a_directory_is_named(tmp_path):
+    assert problem(reading(f"{tmp_path}/")).startswith(f"{tmp_path}/: expected files, got a directory")
+
+
+def test_training_needs_labels(tmp_path, good, rng):
+    path = tmp_path / "unlabelled"
+    writing.write(str(path), [writing.example(b"v", frames(rng, 4))] * 3)
+    records.check(reading(path), labelled=False)
+    records.check(reading(path, good))
+    with pytest.raises(errors.UserError, match="unlabelled: expected videos with labels to train on, got none$"):
+        records.check(reading(path))
+
+
+def test_a_hundred_malformed_records(tmp_path, rng, capsys):
+    """Each is read, or reported in one line that names file and video."""
+    for number in range(100):
+        example = tf.train.SequenceExample.FromString(good_example())
+        features = [*example.context.feature.values(), *example.feature_lists.feature_list["rgb"].feature]
+        for _ in range(rng.randint(3)):
+            feature = features[rng.randint(len(features))]
+            kind = ["bytes_list", "int64_list", "float_list", "Clear"][rng.randint(4)]
+            if kind == "Clear":
+                feature.Clear()
+                continue
+            values = [{"bytes_list": b"12345", "int64_list": 3, "float_list": 0.5}[kind]] * rng.randint(3)
+            getattr(feature, kind).value.extend(values)
+        if rng.rand() < 0.2:
+            del example.feature_lists.feature_list[["rgb", "audio"][rng.randint(2)]].feature[rng.randint(2)]
+        serialized = example.SerializeToString()
+        if rng.rand() < 0.2:
+            serialized = serialized[: rng.randint(len(serialized))]
+        writing.write(str(tmp_path / f"m{number}"), [good_example(), serialized])
+    read = joined(batches(reading(tmp_path / "m*", skip_corrupt=True)))["id"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(read) + len(lines) == 200 and 30 < len(lines) < 90
+    for line in lines:
+        assert re.search(r"/m\d+: video .: expected .*, got .*; skipped it, \d+ such so far$", line), line
 
 
 def test_training_on_damaged_shards_alone_ends(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"damaged")
     chosen = reading(tmp_path / "[ab]", skip_corrupt=True, shuffle_buffer=5)
-    assert "corrupt or truncated" in problem(chosen, training=True)
+    assert problem(chosen, training=True).endswith("expected good videos, got none")
     assert "2 such so far" in capsys.readouterr().err
 
 

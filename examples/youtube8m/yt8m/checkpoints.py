@@ -16,15 +16,22 @@ SHOWN = 3  # How many of the variables that differ an error names.
 
 
 def latest(path):
-    """The name of a checkpoint, from itself or from the directory whose latest it is.
+    """The name of a checkpoint, from its name, one of its files, or the directory whose latest it is.
 
     Raises:
       UserError: if there is none.
     """
-    name = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
-    if name is None or not exists(name):
-        raise UserError(f"{path}: no checkpoint")
-    return name
+    if tf.io.gfile.isdir(path):
+        name = tf.train.latest_checkpoint(path)
+        if name is None or not exists(name):
+            there = sorted(file[: -len(".index")] for file in tf.io.gfile.listdir(path) if file.endswith(".index"))
+            found = f" named by a file `checkpoint`, but {', '.join(there)}" if there else ""
+            raise UserError(f"{path}: no checkpoint{found}")
+        return name
+    for name in (re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path), path):
+        if exists(name):
+            return name
+    raise UserError(f"{path}: no checkpoint")
 
 
 def exists(name):
@@ -36,12 +43,11 @@ def following(path, timeout=None):
     """Yields each new checkpoint of a directory, the latest first, and waits for others.
 
     Args:
-      path: the directory, which may come to be later.
-      timeout: end when so many seconds no checkpoint has come. Default None: wait for ever.
+      path: the directory, which may be created later.
+      timeout: how many seconds to wait for the next checkpoint. Default None: without end.
 
     Raises:
-      UserError: if the path is something else, such as a checkpoint, which no other follows; or if it does not come to
-        be in time.
+      UserError: if the path is something else, such as a checkpoint, or if it is not created in time.
     """
     if not os.path.isdir(path):
         if os.path.exists(path) or os.path.isfile(path + ".index"):
@@ -57,7 +63,7 @@ def is_last(checkpoint):
     steps = load(checkpoint).get("steps")
     try:
         return steps is not None and step_of(checkpoint) >= steps
-    except UserError:  # It is gone, or does not tell its step.
+    except UserError:  # It was removed, or holds no step.
         return False
 
 

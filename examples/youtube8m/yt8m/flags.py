@@ -5,7 +5,7 @@ import argparse
 from loupe_examples.commandline import Parser, above_zero, decay, factor, names, not_negative, positive, seed, sizes
 
 from yt8m.presets import DEFAULT, PRESETS
-from yt8m.settings import Data, Training
+from yt8m.settings import SAMPLINGS, Data, Training
 
 _PRESET = "What is not given is the preset's, or the digits' own (see README.md)."
 _KEPT = (
@@ -73,7 +73,9 @@ def inference(description, split):
 
 
 def add_digits(parser):
-    parser.add_argument("--digits", default=Data.digits, metavar="DIRECTORY", help="where the digits are, or shall be")
+    parser.add_argument(
+        "--digits", default=Data.digits, metavar="DIRECTORY", help="where the digits are, or will be written"
+    )
 
 
 def add_output(parser, **arguments):
@@ -111,13 +113,13 @@ def _add_data(parser, split, source):
     group.add_argument("--max-frames", type=positive, help="how many leading frames of a video are read")
     group.add_argument(
         "--frame-sampling",
-        choices=["random", "run", "all"],
+        choices=SAMPLINGS,
         help="random: --iterations frames drawn with replacement; run: as many in a row; all: all frames there are",
     )
     group.add_argument("--iterations", type=positive, help="how many frames are sampled of a video")
     group.add_argument("--batch-size", type=positive, help="how many videos a batch has")
     group.add_argument("--readers", type=positive, default=Data.readers, help="how many files are read at a time")
-    group.add_argument("--skip-corrupt", action="store_true", help="count corrupt and truncated files, and go on")
+    group.add_argument("--skip-corrupt", action="store_true", help="count and skip damaged files and bad videos")
 
 
 def _add_model(parser, source, preset):

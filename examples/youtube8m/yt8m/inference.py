@@ -30,7 +30,7 @@ class Inference:
         self._settings = settings
         self._graph = tf.Graph()
         with self._graph.as_default(), checkpoints.named(self.checkpoint):
-            records.check(settings.data)
+            records.check(settings.data, labelled=False)
             self._iterator = tf.data.make_initializable_iterator(records.dataset(settings.data))
             batch = self._iterator.get_next()
             built = model.build_on(batch, settings.data, settings.architecture, is_training=batch_statistics)
@@ -136,8 +136,8 @@ def predict(settings, path, top_k, batch_statistics=False):
 
 
 def _text(video, files):
-    try:
-        return video.decode("utf-8")
-    except UnicodeDecodeError as error:
-        problem = f"expected the ids of videos in UTF-8, as submission files are, got {video}"
-        raise UserError(f"{' '.join(files)}: {problem}") from error
+    text = video.decode("utf-8", "surrogateescape")
+    if not text.isprintable():
+        problem = f"expected the ids of videos in printable UTF-8, as submission files are, got {video}"
+        raise UserError(f"{' '.join(files)}: {problem}")
+    return text

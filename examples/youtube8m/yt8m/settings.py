@@ -12,6 +12,8 @@ from yt8m.presets import DEFAULT, DIGITS, PRESETS
 
 FILE = "settings.json"
 
+SAMPLINGS = ("random", "run", "all")
+
 
 @dataclasses.dataclass
 class Data:
@@ -28,7 +30,7 @@ class Data:
     batch_size: int = 80
     shuffle_buffer: int = 1000  # among how many videos the next one is drawn in training
     readers: int = 8  # how many files are read at a time
-    skip_corrupt: bool = False  # whether damaged files are counted and skipped
+    skip_corrupt: bool = False  # whether damaged files and bad videos are counted and skipped
 
 
 @dataclasses.dataclass
@@ -105,6 +107,10 @@ def settle(options, saved=False):
     """
     given = {name: value for name, value in vars(options).items() if value is not None}
     checkpoint = given.get("checkpoint") or os.path.join("checkpoints", given.get("preset", DEFAULT))
+    # A backslash too, but on Windows it is a separator.
+    for character in "*?[" + "\\" * (os.sep == "/"):
+        if character in checkpoint:
+            raise UserError(f"{checkpoint}: expected no {character}, which TensorFlow takes for a pattern")
     kept = load(checkpoint) if saved else {}
     if given.get("preset") not in (None, kept.get("preset")):
         kept = {}
@@ -168,11 +174,32 @@ def load(checkpoint):
     try:
         with open(path, encoding="utf-8") as file:
             kept = json.load(file)
-    except ValueError as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
     if not isinstance(kept, dict):
         raise UserError(f"{path}: expected settings by name, got {kept!r}")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    preset = kept.get("preset", DEFAULT)
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise UserError(f"{path}: preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+    usual = _values_of(preset)
+    for name in kept:
+        if name in usual and not _is_possible(name, kept[name], usual[name]):
+            raise UserError(f"{path}: {name}: expected a value such as {usual[name]}, got {kept[name]!r}")
+    return kept
+
+
+def _is_possible(name, value, usual):
+    """Whether a value that was kept is one that the setting of a preset can have. `usual` is the preset's."""
+    if name in _names(Training):
+        return value is None or type(value) is int and 0 <= value < 2**31  # seed and steps
+    if name in ("frame_sampling", "pooling"):
+        return value in (SAMPLINGS if name == "frame_sampling" else [usual])
+    if isinstance(usual, tuple):
+        return isinstance(value, tuple) and len(value) > 0 and all(_is_possible("", item, usual[0]) for item in value)
+    if isinstance(usual, float):
+        return type(value) in (int, float) and 0 <= value < float("inf")
+    return type(value) is type(usual) and (type(value) is not int or 0 < value < 2**31)
 
 
 def _names(part):

@@ -8,6 +8,7 @@
 
 import contextlib
 import csv
+import gzip
 import os
 import sqlite3
 
@@ -17,6 +18,9 @@ from loupe_examples.errors import UserError
 from loupe_examples.files import whole
 
 HEADER = ["VideoId", "LabelConfidencePairs"]
+
+# By default csv refuses the line of a video with 10,000 classes.
+csv.field_size_limit(2**31 - 1)
 
 
 @contextlib.contextmanager
@@ -93,12 +97,14 @@ def read(path, top_k=None, decimals=None):
       UserError: if the file cannot be read or a line is malformed: it names file, line and cause.
     """
     try:
+        with open(path, "rb") as file:
+            opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
         # Bytes that are not UTF-8 become characters that are not printable, and are found in their line.
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with opener(path, "rt", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = csv.reader(file, strict=True)
             try:
                 _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
-                for row in rows:
+                for row in filter(None, rows):  # A blank line is an empty row.
                     video, classes, confidences = _parsed(row)
                     if top_k is not None:
                         pairs = sorted(zip(classes, confidences), key=lambda pair: -pair[1])[:top_k]
@@ -106,7 +112,7 @@ def read(path, top_k=None, decimals=None):
                     if decimals is not None:
                         confidences = [int(confidence * 10**decimals) / 10**decimals for confidence in confidences]
                     yield video, classes, confidences
-            except (ValueError, csv.Error) as error:
+            except (ValueError, csv.Error, EOFError) as error:
                 raise UserError(f"{path}, line {max(rows.line_num, 1)}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
