@@ -16,25 +16,27 @@ from yt8m.settings import settle
 
 def main(argv=None):
     settings = settle(flags.training(__doc__).parse_args(argv))
-    process = cluster.from_environment()
-    if process and process.is_ps:
-        process.serve(settings.training.wait_seconds)
-        return
+    process = cluster.from_environment(settings.training.wait_seconds)
 
     def work():
         digits.provide(settings.data, "train")
-        return training.train(settings, process)
+        before = training.train(settings, interrupts, process)
+        if process is None or process.is_chief:
+            print(f"{checkpoints.latest(settings.checkpoint)}: {_result(before, settings.training.steps)}")
 
-    if process:
-        before = process.run(work, settings.training.wait_seconds, lambda: training.is_complete(settings))
-    else:
-        before = work()
-    if process is None or process.is_chief:
-        checkpoint = checkpoints.latest(settings.checkpoint)
-        if before < settings.training.steps:
-            print(f"{checkpoint}: trained {settings.training.steps} steps")
+    with training.Interrupts() as interrupts:
+        if process is None:
+            work()
+        elif process.is_ps:
+            process.serve(interrupts)
         else:
-            print(f"{checkpoint}: nothing was trained, it has had {before} of {settings.training.steps} steps already")
+            process.run(work, interrupts, lambda: training.is_complete(settings))
+
+
+def _result(before, steps):
+    if before < steps:
+        return f"trained {steps} steps"
+    return f"nothing was trained, it has had {before} of {steps} steps already"
 
 
 if __name__ == "__main__":

@@ -71,13 +71,9 @@ def is_last(checkpoint):
 def named(path):
     """A context in which an error of TensorFlow becomes a `UserError`: the problem that was found in a record, or else
     the path, of a checkpoint or its directory, and what TensorFlow says.
-
-    The errors of sessions whose cluster has lost a process stay as they are: MonitoredSession goes on after them.
     """
     try:
         yield
-    except (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.CancelledError):
-        raise
     except tf.errors.OpError as error:
         raise UserError(problem_of(error) or f"{path}: {_cause(error)}") from error
 
@@ -106,13 +102,11 @@ class Saver(tf.train.Saver):
 
     Args:
       keep: how many checkpoints are kept.
-      is_there: a function that tells whether their directory is still there.
     """
 
-    def __init__(self, keep, is_there):
+    def __init__(self, keep):
         # By relative names, a directory that is copied or moved goes on with its own checkpoints.
         super().__init__(max_to_keep=keep, save_relative_paths=True)
-        self._is_there = is_there
         self._checked = [variable for variable in tf.global_variables() if variable.dtype.base_dtype.is_floating]
         finite = []
         for variable in self._checked:
@@ -127,7 +121,7 @@ class Saver(tf.train.Saver):
           UserError: if a variable is not finite, or the checkpoint cannot be written. Then the older ones stay.
         """
         directory, name = os.path.dirname(save_path), f"{save_path}-{global_step}"
-        if not self._is_there():  # TensorFlow would make it again.
+        if not os.path.exists(os.path.join(directory, FILE)):  # TensorFlow would make the directory again.
             raise UserError(f"{name}: cannot be written: {directory} was removed")
         # Overwritten, it would be damaged for a moment.
         if tf.train.latest_checkpoint(directory) == name:
@@ -135,8 +129,7 @@ class Saver(tf.train.Saver):
         strange = [v.op.name for v, is_finite in zip(self._checked, session.run(self._finite)) if not is_finite]
         if strange:
             raise UserError(f"{name}: is not written: {strange[0]} is not finite. The checkpoints before it are kept")
-        with named(f"{name}: cannot be written"):
-            return super().save(session, save_path, global_step=global_step, **arguments)
+        return super().save(session, save_path, global_step=global_step, **arguments)
 
 
 def step_of(checkpoint):
