@@ -60,6 +60,7 @@ INSTEAD = {
     "estimator": "tf.train.MonitoredTrainingSession around the model_fn",
     "layers": "tf.feature_column for columns, and tf.nn.embedding_lookup for embed_sequence",
     "learn": "tf.train.MonitoredTrainingSession around the model_fn",
+    "opt": "the optimizers of tf.train and tf.keras.optimizers",
     "rnn": "a cell of tf.nn.rnn_cell, or a subclass of tf.nn.rnn_cell.RNNCell",
     "seq2seq": "tensorflow_addons.seq2seq, on TensorFlow 2.15 and earlier",
     "training": "a class of your own for HParams, and tf.data for batches of sequences",
