@@ -1,4 +1,4 @@
-"""Pools handwritten digits, each a list of its patches: the mean against Soft-DBoW, NetRVLAD, NetVLAD and NetFV.
+"""Pools handwritten digits, each a list of its patches: the mean against the methods of loupe and of methods.py.
 
 Each of scikit-learn's 1,797 digits of 8x8 pixels becomes the list of its 36 patches of 3x3 pixels. Nothing in the list
 says where a patch was, unless --positions adds it. With --lengths, blank patches are left out, which makes lists of
@@ -10,6 +10,7 @@ draws the accuracies as PNG. Runs with the same seed on the same machine have th
 
 import argparse
 import collections
+import functools
 import math
 import os
 import time
@@ -27,6 +28,7 @@ from loupe_examples import charts, patches
 from loupe_examples.commandline import above_zero, decay, positive, seed, writable
 from loupe_examples.pooling import MeanPooling
 from loupe_examples.progress import bar
+from methods import GhostVLAD, NeXtVLAD
 from sklearn.model_selection import train_test_split
 
 METHODS = collections.OrderedDict(
@@ -36,6 +38,9 @@ METHODS = collections.OrderedDict(
         ("NetRVLAD", loupe.NetRVLAD),
         ("NetVLAD", loupe.NetVLAD),
         ("NetFV", loupe.NetFV),
+        ("GhostVLAD", GhostVLAD),
+        # In two groups, because 18 or, with positions, 22 features cannot be cut into eight.
+        ("NeXtVLAD", functools.partial(NeXtVLAD, groups=2)),
     ]
 )
 KINDS = ["plain", "gated"]
@@ -123,10 +128,11 @@ def trained(method, gating, data, options, progress):
         model = classifier(method, gating, data, options)
         start = time.time()
         session.run(tf.global_variables_initializer())
-        if options.start == "k-means" and method != "mean":
+        if options.start == "k-means" and method not in ("mean", "NeXtVLAD"):
             is_real = np.arange(options.max_samples) < data.train_lengths[:, np.newaxis]
             samples = data.train_lists[is_real if data.has_lengths else np.ones_like(is_real)]
-            assign(session, "", kmeans_start(samples, options.clusters, seed=options.seed))
+            ghosts = 1 if method == "GhostVLAD" else 0
+            assign(session, "", kmeans_start(samples, options.clusters, seed=options.seed, ghost_clusters=ghosts))
         for _ in range(options.epochs):
             shuffled = order.permutation(len(data.train_lists))
             for first in range(0, len(shuffled), options.batch_size):
@@ -199,7 +205,12 @@ def parsed(argv):
         default=NUM_PATCHES,
         help=f"the length that lists are padded to, at least {NUM_PATCHES}",
     )
-    parser.add_argument("--start", choices=["random", "k-means"], default="random", help="how the clusters start")
+    parser.add_argument(
+        "--start",
+        choices=["random", "k-means"],
+        default="random",
+        help="how the clusters start; those of NeXtVLAD, which are of mapped samples, start at random",
+    )
     parser.add_argument("--epochs", type=positive, default=80, help="passes over the training digits")
     parser.add_argument("--batch-size", type=positive, default=128, help="digits in a step")
     parser.add_argument("--clusters", type=positive, default=32, help="cluster_size of the layers")

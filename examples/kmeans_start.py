@@ -33,7 +33,7 @@ RATIO = 100  # A sample's largest assignment over its second largest, as in the 
 EPSILON = 0.001  # What slim's batch norm adds to the variance.
 
 
-def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0):
+def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0, ghost_clusters=0):
     """Values for a layer's variables that make its soft assignment that of the NetVLAD paper.
 
     With the centres c of k-means, this is ``a = softmax(-alpha |x - c|^2)`` (equation 2). The layer computes it as
@@ -49,18 +49,25 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0)
       alpha: how sharp the assignment is, a number above 0. By default a sample's largest assignment is 100 times its
         second largest, in the geometric mean over the samples.
       seed: the seed of k-means. Default 0.
+      ghost_clusters: for `GhostVLAD` of methods.py, its number of ghosts. They start near the mean of the centres, so
+        that a sample which is like no centre goes to them. Default 0.
 
     Returns:
-      A dict of float32 arrays by the names of the variables: cluster_weights [D, K]; cluster_biases [K], or
-      cluster_bn/gamma, cluster_bn/beta, cluster_bn/moving_mean and cluster_bn/moving_variance, each [K];
+      A dict of float32 arrays by the names of the variables, with G = ghost_clusters: cluster_weights [D, K + G];
+      cluster_biases [K + G], or cluster_bn/gamma, cluster_bn/beta, cluster_bn/moving_mean and
+      cluster_bn/moving_variance, each [K + G];
       cluster_weights2 [1, D, K], the centres; and for NetFV covar_weights [D, K], whose square is the standard
       deviation of the cluster's samples along each dimension, at least a tenth of that of all samples.
 
     Raises:
-      TypeError: if `samples` are not real numbers or `cluster_size` is not an integer.
+      TypeError: if `samples` are not real numbers, or `cluster_size` or `ghost_clusters` is not an integer.
       ValueError: if an argument is out of its range, or samples are too few, too much alike, NaN or infinite.
     """
     samples = _checked_samples(samples, cluster_size)
+    if isinstance(ghost_clusters, bool) or not isinstance(ghost_clusters, numbers.Integral):
+        raise TypeError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters!r}")
+    if ghost_clusters < 0:
+        raise ValueError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters}")
     if alpha is not None and not 0 < alpha < float("inf"):
         raise ValueError(f"alpha: expected a number above 0, got {alpha!r}")
     kmeans = MiniBatchKMeans(cluster_size, batch_size=1024, n_init=3, random_state=seed).fit(samples)
@@ -68,11 +75,14 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0)
     if len(np.unique(c, axis=0)) < cluster_size:
         raise ValueError(f"samples: expected at least cluster_size = {cluster_size} different ones, got fewer")
     m = c.mean(axis=0)
-    # |x - m|^2 - |x - c|^2, which is largest for the nearest centre. [T, K]
-    nearness = 2 * samples @ (c - m).T - (np.square(c).sum(axis=1) - np.square(m).sum())
+    near = samples[np.random.RandomState(seed).choice(len(samples), ghost_clusters)]  # [G, D]
+    every = np.concatenate([c, m + 0.1 * (near - m)])  # The centres, then the ghosts. [K + G, D]
+    offsets = np.square(every).sum(axis=1) - np.square(m).sum()
+    # |x - m|^2 - |x - c|^2, which is largest for the nearest centre. [T, K + G]
+    nearness = 2 * samples @ (every - m).T - offsets
     if alpha is None:
-        alpha = _alpha(nearness)
-    weights, biases = 2 * alpha * (c - m).T, -alpha * (np.square(c).sum(axis=1) - np.square(m).sum())
+        alpha = _alpha(nearness[:, :cluster_size])
+    weights, biases = 2 * alpha * (every - m).T, -alpha * offsets
 
     values = {"cluster_weights": weights}
     if add_batch_norm:
@@ -85,7 +95,7 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0)
     else:
         values["cluster_biases"] = biases
     values["cluster_weights2"] = c.T[np.newaxis]
-    values["covar_weights"] = np.sqrt(_deviations(samples, nearness.argmax(axis=1), cluster_size))
+    values["covar_weights"] = np.sqrt(_deviations(samples, nearness[:, :cluster_size].argmax(axis=1), cluster_size))
     return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
 

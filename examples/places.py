@@ -1,4 +1,4 @@
-"""Finds places again: NetVLAD, NetFV and Soft-DBoW, trained by triplets, against VLAD and the mean of the descriptors.
+"""Finds places again: NetVLAD and its kin, trained by triplets, against VLAD and the mean of the descriptors.
 
 A place is a tile of a photograph; some twenty photographs come with scikit-image and scikit-learn. A view of a place,
 through a random homography and in another light, is a list of local descriptors (see photographs.py), which a layer
@@ -7,9 +7,10 @@ of queries whose place is among the N nearest. Layers are trained on some photog
 pair is a separate test: queries are views of the right photograph, their places are in the left one, and the tiles of
 all other photographs are searched too.
 
-Layers start from k-means (see kmeans_start.py) or from random variables. Each is tested as it is, and with its vectors
-whitened by the PCA of the training views. The program prints a table, draws it as PNG, and draws what its best row
-finds for five queries. Runs with the same seed on the same machine have the same recalls.
+Layers start from k-means (see kmeans_start.py) or from random variables; NeXtVLAD, whose clusters are not of the
+descriptors themselves, only from random ones. Each is tested as it is, and with its vectors whitened by the PCA of the
+training views. The program prints a table, draws it as PNG, and draws what its best row finds for five queries. Runs
+with the same seed on the same machine have the same recalls.
 
 Choose settings with --validate, which holds some of the training photographs out and tests on them. The defaults of the
 learning rate and the margin were chosen so: with seed 1, the mean recall at 1 over all rows of trained layers was
@@ -40,11 +41,13 @@ from loupe_examples.commandline import above_zero, positive, seed, writable
 from loupe_examples.errors import UserError
 from loupe_examples.progress import bar
 from matplotlib.figure import Figure
+from methods import GhostVLAD, NeXtVLAD
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 LAYERS = {"VLAD": loupe.NetVLAD, "NetVLAD": loupe.NetVLAD, "NetFV": loupe.NetFV, "Soft-DBoW": loupe.SoftDBoW}
-METHODS = ["mean", "VLAD", "NetVLAD", "NetFV", "Soft-DBoW"]
+LAYERS.update(GhostVLAD=GhostVLAD, NeXtVLAD=NeXtVLAD)
+METHODS = ["mean", "VLAD", "NetVLAD", "NetFV", "Soft-DBoW", "GhostVLAD", "NeXtVLAD"]
 STARTS = ["k-means", "random"]
 RECALLED = [1, 5, 10]
 FEATURES = 64  # The width of a descriptor after its PCA.
@@ -109,7 +112,7 @@ def chosen(options):
     """The pairs of method and start that have rows in the table; the start of the mean is None."""
     runs = []
     for method in options.methods:
-        starts = {"mean": [None], "VLAD": ["k-means"]}.get(method, options.start)
+        starts = {"mean": [None], "VLAD": ["k-means"], "NeXtVLAD": ["random"]}.get(method, options.start)
         runs += [(method, start) for start in starts]
     return runs
 
@@ -144,7 +147,7 @@ class Network:
 
     def __init__(self, method, data, options):
         # With these, all but Soft-DBoW have vectors of the same width, and Soft-DBoW has more than a few words.
-        clusters = options.clusters * {"NetFV": 1, "Soft-DBoW": 8}.get(method, 2) // 2
+        clusters = options.clusters * {"NetFV": 1, "Soft-DBoW": 8, "NeXtVLAD": 8}.get(method, 2) // 2
         size, features = data.train.lists.shape[1:]
         with tf.Graph().as_default() as graph:
             tf.set_random_seed(options.seed)
@@ -155,7 +158,7 @@ class Network:
             with tf.variable_scope("pooling"), slim.arg_scope([slim.batch_norm], decay=0.9):
                 layer = LAYERS[method](features, size, clusters, None, gating=False, is_training=self.is_training)
                 self.pooled = layer.forward(self.lists, self.lengths)  # [B, P]
-            self.clusters = clusters
+            self.clusters, self.ghosts = clusters, getattr(layer, "ghost_clusters", 0)
 
             # Each query is followed by its positive and its negatives.
             triplets = tf.reshape(tf.nn.l2_normalize(self.pooled, axis=1), [-1, 2 + NEGATIVES, self.pooled.shape[1]])
@@ -182,7 +185,7 @@ class Network:
         if start == "k-means":
             rows = data.train.where(data.train.number == 0).rows()
             rows = rows[np.random.RandomState(seed).permutation(len(rows))[: 1000 * self.clusters]]
-            assign(self.session, "pooling", kmeans_start(rows, self.clusters, seed=seed))
+            assign(self.session, "pooling", kmeans_start(rows, self.clusters, seed=seed, ghost_clusters=self.ghosts))
 
     def vectors(self, views):
         """The pooled views, in inference mode. [views, P]"""
@@ -352,7 +355,7 @@ def parsed(argv):
         ("epochs", "how often each place is a query in training"),
         ("train-views", "random views of each place for training"),
         ("stride", "pixels from one tile of a photograph to the next; a tile has 96"),
-        ("clusters", "cluster_size of NetVLAD; NetFV has half as many, and Soft-DBoW four times as many"),
+        ("clusters", "cluster_size of NetVLAD; NetFV has half as many, and Soft-DBoW and NeXtVLAD four times as many"),
     ]:
         usual, quick = (defaults[name.replace("-", "_")] for defaults in (USUAL, QUICK))
         parser.add_argument(f"--{name}", type=positive, help=f"{meaning} (default: {usual}, quick {quick})")

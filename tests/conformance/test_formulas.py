@@ -9,7 +9,6 @@ from support.configurations import (
     FEATURES,
     SAMPLES,
     Configuration,
-    batch_norm_or_biases,
     each_configuration_of_2017,
     each_method,
 )
@@ -32,16 +31,15 @@ def test_statement_of_the_formulas(configuration):
     assert all(relative_error(moved[name], expected[name]) < 4e-7 for name in expected)
 
 
-@batch_norm_or_biases
 @each_method
-@settings(derandomize=True, database=None, deadline=None, max_examples=3, phases=[Phase.explicit, Phase.generate])
-@given(sizes=sizes, outputs=outputs, gating=st.booleans(), is_training=st.booleans(), seed=st.integers(0, 2**32 - 1))
-@example(sizes=(3, 1, 4, 3), outputs=2, gating=True, is_training=True, seed=1)
-@example(sizes=(3, 5, 1, 3), outputs=2, gating=True, is_training=True, seed=2)
-@example(sizes=(3, 5, 4, 1), outputs=2, gating=True, is_training=False, seed=3)
-@example(sizes=(1, 1, 1, 1), outputs=None, gating=True, is_training=True, seed=4)
-def test_formulas(method, add_batch_norm, sizes, outputs, gating, is_training, seed):
-    configuration = Configuration(method, add_batch_norm, gating, is_training)
+@settings(derandomize=True, database=None, deadline=None, max_examples=4, phases=[Phase.explicit, Phase.generate])
+@given(sizes=sizes, outputs=outputs, flags=st.tuples(*[st.booleans()] * 3), seed=st.integers(0, 2**32 - 1))
+@example(sizes=(3, 1, 4, 3), outputs=2, flags=(True, True, True), seed=1)
+@example(sizes=(3, 5, 1, 3), outputs=2, flags=(False, True, True), seed=2)
+@example(sizes=(3, 5, 4, 1), outputs=2, flags=(True, True, False), seed=3)
+@example(sizes=(1, 1, 1, 1), outputs=None, flags=(True, True, True), seed=4)
+def test_formulas(method, sizes, outputs, flags, seed):
+    configuration = Configuration(method, *flags)
     batch, samples, features, clusters = sizes
     rng = np.random.RandomState(seed)
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
@@ -53,9 +51,9 @@ def test_formulas(method, add_batch_norm, sizes, outputs, gating, is_training, s
         sources = dict(by_name(tf.trainable_variables()), x=x)
         gradients = dict(zip(sources, tf.gradients(y * cotangent, list(sources.values()))))
 
-        def statement(inputs):
+        def statement(inputs, noise=None):
             inputs = dict(inputs)
-            return pool(configuration, inputs.pop("x"), inputs, with_projection=outputs is not None)
+            return pool(configuration, inputs.pop("x"), inputs, with_projection=outputs is not None, noise=noise)
 
         lists = rng.standard_normal([batch, samples, features]).astype(np.float32)
         with_zeros = lists * np.arange(batch)[:, None, None].astype(bool)
@@ -66,13 +64,13 @@ def test_formulas(method, add_batch_norm, sizes, outputs, gating, is_training, s
             assert all(np.isfinite(gradient).all() for gradient in came[1].values())
             # Norms have no derivative at zeros; at 1e3, the softmax is nearly one-hot, and rounding hides the slope.
             if given_lists.any(axis=(1, 2)).all() and np.abs(given_lists).max() < 10:
-                assert_gradients(lambda i: (statement(i)[0] * cotangent).sum(), inputs, came[1], rng)
+                assert_gradients(lambda *args: (statement(*args)[0] * cotangent).sum(), inputs, came[1], rng)
         session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), {x: lists})
         assert_moving_averages(statement, dict(values, x=lists), session, rng)
 
 
 def assert_moving_averages(statement, inputs, session, rng):
-    expected, blurred_ones = statement(inputs)[1], statement(blurred(inputs, rng))[1]
+    expected, blurred_ones = statement(inputs)[1], statement(blurred(inputs, rng), rng)[1]
     variables = [variable for variable in tf.global_variables() if variable not in tf.trainable_variables()]
     came = session.run(by_name(variables))
     assert not came or sorted(came) == sorted(inputs_of_batch_norm(inputs))
@@ -100,18 +98,18 @@ def inputs_of_batch_norm(inputs):
 
 def assert_gradients(loss, inputs, came, rng):
     """Compares the slopes of the loss, along a random direction in each input, with finite differences."""
-    others = [blurred(inputs, rng) for _ in range(3)]
+    others = [(blurred(inputs, rng), seed) for seed in range(3)]
     for name, gradient in came.items():
         direction = rng.standard_normal(gradient.shape) * np.abs(inputs[name]).max()
         expected = slope(loss, inputs, name, direction)
-        blur = max(abs(slope(loss, other, name, direction) - expected) for other in others)
+        blur = max(abs(slope(loss, other, name, direction, seed) - expected) for other, seed in others)
         terms = gradient.astype(np.float64) * direction
-        tolerance = 1e-5 * np.linalg.norm(terms) + 1e-5 + 3 * blur
+        tolerance = 1e-5 * np.linalg.norm(terms) + 2e-5 + 3 * blur
         assert abs(terms.sum() - expected) <= tolerance, name
 
 
-def slope(loss, inputs, name, direction, step=1e-6):
-    ahead, behind = (
-        loss(dict(inputs, **{name: inputs[name].astype(np.float64) + sign * step * direction})) for sign in (1, -1)
-    )
+def slope(loss, inputs, name, direction, seed=None, step=1e-6):
+    """The slope of the loss by finite differences, with the same noise on both sides, or without noise."""
+    moved = [dict(inputs, **{name: inputs[name].astype(np.float64) + s * step * direction}) for s in (1, -1)]
+    ahead, behind = (loss(values, None if seed is None else np.random.RandomState(seed)) for values in moved)
     return (ahead - behind) / (2 * step)

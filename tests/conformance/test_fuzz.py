@@ -137,9 +137,9 @@ def call(case, session):
     y, gradients = session.run([y, gradients], feed)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
-    def statement(inputs):
+    def statement(inputs, noise=None):
         inputs = dict(inputs)
-        return pool(configuration, inputs.pop("x"), inputs, sizes["output_dim"] is not None, lengths)
+        return pool(configuration, inputs.pop("x"), inputs, sizes["output_dim"] is not None, lengths, noise)
 
     return y, statement, dict(values, x=np.where(np.isfinite(lists), lists, 0)), rng
 

@@ -7,6 +7,7 @@ import pytest
 import soccernet_multimodal
 import tensorflow.compat.v1 as tf
 from kmeans_start import assign
+from methods import GhostVLAD
 from sklearn.preprocessing import normalize
 from support import numpy_pooling
 from support.configurations import batch_norm_or_biases
@@ -72,6 +73,26 @@ def test_assignment_is_the_closed_form(add_batch_norm, x, session):
     session.run(tf.global_variables_initializer())
     assign(session, "pooling", values)
     np.testing.assert_allclose(session.run(assignment), closed_form(x, values, alpha), rtol=0, atol=1e-5)
+
+
+@batch_norm_or_biases
+def test_ghosts_start_near_the_mean_of_the_centres(add_batch_norm, x, session):
+    """Among the other clusters the assignment is the closed form. A sample at the mean goes to the ghosts."""
+    values = start(x, add_batch_norm, ghost_clusters=2)
+    mean = values["cluster_weights2"].mean(axis=2)
+    lists = np.concatenate([x, np.broadcast_to(mean, x[:1].shape)])
+    arguments = {"gating": False, "add_batch_norm": add_batch_norm, "is_training": False, "ghost_clusters": 2}
+    pooling = GhostVLAD(FEATURES, SAMPLES, CLUSTERS, None, **arguments)
+    pooling.forward(lists)
+    with tf.variable_scope("", reuse=True):
+        assignment = pooling.soft_assignment(pooling.samples(lists), tf.get_variable("cluster_weights"))
+    session.run(tf.global_variables_initializer())
+    assign(session, "", values)
+    a, of_the_mean = np.split(session.run(assignment), [len(x)])
+    a = a[:, :, :CLUSTERS] / a[:, :, :CLUSTERS].sum(axis=2, keepdims=True)
+    expected = closed_form(x, values, np.log(100) / log_ratio(x, values))
+    np.testing.assert_allclose(a, expected, rtol=0, atol=1e-5)
+    assert (of_the_mean[:, :, CLUSTERS:].sum(axis=2) > 0.5).all()
 
 
 def test_assignment_in_training_mode_is_the_closed_form_on_all_samples(x, session):
@@ -208,6 +229,8 @@ def test_assign_finds_a_name_that_tensorflow_has_changed(x, session):
         ({"cluster_size": 0}, ValueError, "cluster_size: expected a positive integer, got 0"),
         ({"cluster_size": 2.0}, TypeError, "cluster_size: expected a positive integer, got 2.0"),
         ({"cluster_size": True}, TypeError, "cluster_size: expected a positive integer, got True"),
+        ({"ghost_clusters": -1}, ValueError, "ghost_clusters: expected an integer from 0, got -1"),
+        ({"ghost_clusters": None}, TypeError, "ghost_clusters: expected an integer from 0, got None"),
         ({"alpha": 0}, ValueError, "alpha: expected a number above 0, got 0"),
         ({"alpha": float("nan")}, ValueError, "alpha: expected a number above 0, got nan"),
     ],

@@ -14,6 +14,7 @@ if tf.__version__.startswith("1."):
 
 import epcnet
 import loupe
+import methods
 import pointnetvlad
 from kmeans_start import assign, kmeans_start
 from support import child, golden
@@ -41,7 +42,7 @@ def graph(request):
 def arguments(configuration=TRAINING, **changes):
     """The arguments of the two classes for a `Configuration`."""
     values = dict(configuration._asdict(), feature_size=FEATURES, max_samples=SAMPLES, cluster_size=CLUSTERS)
-    values.update(output_dim=OUTPUTS)
+    values.update(output_dim=OUTPUTS, **configuration.row.own)
     values.pop("is_training")
     return dict(values, **changes)
 
@@ -96,7 +97,7 @@ def in_a_session(configuration, has_lengths, lists, rng):
         return values, y, dict(zip(["x"] + names(variables), gradients)), moved
 
 
-@some({("NetVLAD_bn_gated_train", True), ("NetFV_bias_plain_infer", False)})
+@some({("NetVLAD_bn_gated_train", True), ("NetFV_bias_plain_infer", False), ("NeXtVLAD_bn_gated_train", True)})
 @each_kind
 def test_equals_a_session(kind, configuration, has_lengths, rng):
     """Outputs, gradients and moving averages, in eager mode and in a tf.function."""
@@ -331,6 +332,8 @@ class NetFV(Squares):
         (NetFV, {"power": 1}),
         (pointnetvlad.NetVLAD, {}),
         (epcnet.G_VLAD, {"groups": 5}),
+        (methods.NeXtVLAD, {"expansion": 3, "groups": np.int64(4)}),
+        (methods.GhostVLAD, {"ghost_clusters": 2}),
     ],
     ids=str,
 )
@@ -368,6 +371,8 @@ def test_arguments_of_ones_own(rng):
                 kind(**arguments(method=method, groups=4))
     with pytest.raises(ValueError, match="groups: expected a positive integer that divides D . K = 60, got 7"):
         PoolingModule(**arguments(method=epcnet.G_VLAD, groups=7))
+    with pytest.raises(ValueError, match=r"groups: expected a divisor of expansion \* feature_size = 24, got 7"):
+        PoolingLayer(**arguments(method=methods.NeXtVLAD, groups=7))
 
 
 def test_a_method_that_would_come_back_as_another(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import collections
 
 import loupe
+import methods
 import numpy as np
 from support import numpy_pooling
 
@@ -34,6 +35,22 @@ class Method:
         self.starts = starts or (lambda D, K: {})
 
 
+def starts_of_nextvlad(D, K):
+    """Variance scaling with a factor of 2, with expansion=2 and groups=2."""
+    # The initialiser draws from a normal distribution that is truncated at two deviations.
+    wide, narrow, projection = (Start(0, 0.87963 * np.sqrt(2.6 / fan_in), 2.37) for fan_in in (2 * D, D, D * K))
+    zero = Start(0, 0)
+    return {
+        "fully_connected/weights": narrow,
+        "fully_connected/biases": zero,
+        "fully_connected_1/weights": wide,
+        "fully_connected_1/biases": zero,
+        "cluster_weights": wide,
+        "cluster_weights2": narrow,
+        "hidden1_weights": projection,
+    }
+
+
 METHODS = {
     "NetVLAD": Method(loupe.NetVLAD, numpy_pooling.statement_of("NetVLAD"), lambda D, K: D * K),
     "NetRVLAD": Method(loupe.NetRVLAD, numpy_pooling.statement_of("NetRVLAD"), lambda D, K: D * K),
@@ -45,4 +62,13 @@ METHODS = {
         norm=np.sqrt(2),
         starts=lambda D, K: {"covar_weights": Start(1, D**-0.5)},
     ),
+    "NeXtVLAD": Method(
+        methods.NeXtVLAD,
+        numpy_pooling.nextvlad,
+        lambda D, K: D * K,
+        norm=None,
+        own={"expansion": 2, "groups": 2},
+        starts=starts_of_nextvlad,
+    ),
+    "GhostVLAD": Method(methods.GhostVLAD, numpy_pooling.ghostvlad, lambda D, K: D * K, own={"ghost_clusters": 2}),
 }

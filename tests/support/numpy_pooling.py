@@ -16,11 +16,12 @@ class Batch:
       moved: the moving averages after one run of the update ops, a dict by name. Batch norms add to it.
     """
 
-    def __init__(self, configuration, lists, values, num_samples=None):
+    def __init__(self, configuration, lists, values, num_samples=None, noise=None):
         lists = np.asarray(lists, np.float64)
         batch, size, _ = lists.shape
         lengths = np.full(batch, size) if num_samples is None else np.asarray(num_samples)
         self.configuration = configuration
+        self.noise = noise
         self.is_real = np.arange(size) < lengths[:, None]
         self.lists = np.where(self.is_real[:, :, None], lists, 0)
         self.rows = lists[self.is_real]
@@ -33,18 +34,24 @@ class Batch:
             return self.batch_normalized(activations, scope + "_bn")
         return activations + self.values[scope + "_biases"]
 
-    def batch_normalized(self, activations, scope):
+    def batch_normalized(self, activations, scope, is_fused=True):
+        """Activations [R, C] after a batch norm. One that is fused moves its variance with Bessel's correction."""
         beta, gamma, mean, variance = (
             self.values[f"{scope}/{name}"] for name in ("beta", "gamma", "moving_mean", "moving_variance")
         )
+        activations = self.rounded(activations)
         if self.configuration.is_training and len(activations):
             rows = len(activations)
             batch_mean = activations.sum(axis=0) / rows
             deviations = np.square(activations - batch_mean).sum(axis=0)
             self.moved[scope + "/moving_mean"] = 0.999 * mean + 0.001 * batch_mean
-            self.moved[scope + "/moving_variance"] = 0.999 * variance + 0.001 * deviations / max(rows - 1, 1)
+            self.moved[scope + "/moving_variance"] = 0.999 * variance + 0.001 * deviations / max(rows - is_fused, 1)
             mean, variance = batch_mean, deviations / rows
-        return gamma * (activations - mean) / np.sqrt(variance + 0.001) + beta
+        return gamma * (self.rounded(activations) - mean) / np.sqrt(variance + 0.001) + beta
+
+    def rounded(self, values):
+        """The values with the noise, if there is one, of float32."""
+        return values if self.noise is None else values * (1 + 1e-7 * self.noise.standard_normal(values.shape))
 
     def scattered(self, rows):
         """Rows [T, ...] at the places of the real samples, with zeros for padding. [B, N, ...]"""
@@ -57,7 +64,7 @@ class Batch:
         return self.scattered(softmax(self.normalized(self.rows @ self.values["cluster_weights"], "cluster")))
 
 
-def pool(configuration, lists, values, with_projection=True, num_samples=None):
+def pool(configuration, lists, values, with_projection=True, num_samples=None, noise=None):
     """What a layer computes.
 
     Args:
@@ -66,17 +73,23 @@ def pool(configuration, lists, values, with_projection=True, num_samples=None):
       values: the values of the layer's variables, a dict by name.
       with_projection: whether the layer projects its descriptor, that is, has an output_dim.
       num_samples: how many leading samples of each list are real, or None if all are.
+      noise: a RandomState for errors as of float32 within each batch norm, which magnifies them where the rows are
+        nearly alike; or None.
 
     Returns:
       The output [B, O], and the values of the moving averages after one run of the update ops, a dict by name.
     """
-    batch = Batch(configuration, lists, values, num_samples)
+    batch = Batch(configuration, lists, values, num_samples, noise)
     y = configuration.row.statement(batch)
     if with_projection:
         y = y @ batch.values["hidden1_weights"]
     if configuration.gating:
-        y = y / (1 + np.exp(-batch.normalized(y @ batch.values["gating_weights"], "gating")))
+        y = y * sigmoid(batch.normalized(y @ batch.values["gating_weights"], "gating"))
     return y, batch.moved
+
+
+def sigmoid(activations):
+    return 1 / (1 + np.exp(-activations))
 
 
 def softmax(activations):
@@ -112,6 +125,35 @@ def netfv(lists, assignment, values):
     means = np.einsum("bnk,bndk->bdk", assignment, deviations)
     variances = np.einsum("bnk,bndk->bdk", assignment, np.square(deviations) - 1)
     return np.concatenate([flat_unit(unit(means, axis=1)), flat_unit(variances)], axis=1)
+
+
+def nextvlad(batch):
+    values, groups = batch.values, batch.configuration.row.own["groups"]
+    has_batch_norm = batch.configuration.add_batch_norm
+    y = batch.rows @ values["fully_connected/weights"] + values["fully_connected/biases"]  # [T, L D]
+    attention = sigmoid(y @ values["fully_connected_1/weights"] + values["fully_connected_1/biases"])  # [T, G]
+    activations = y @ values["cluster_weights"]  # [T, G K]
+    if has_batch_norm:
+        activations = batch.batch_normalized(activations, "cluster_bn", is_fused=False)
+    else:
+        activations = activations + values["cluster_biases"]
+    v = 0
+    for g, (part, activation) in enumerate(zip(np.split(y, groups, axis=1), np.split(activations, groups, axis=1))):
+        a = attention[:, g, None] * softmax(activation)  # [T, K]
+        residuals = part[:, :, None] - values["cluster_weights2"]  # [T, L D / G, K]
+        v = v + batch.scattered(a[:, None, :] * residuals).sum(axis=1)
+    v = unit(v, axis=1).reshape(len(v), -1)
+    if not has_batch_norm:
+        return unit(v, axis=1)
+    has_samples = batch.is_real.any(axis=1)
+    descriptors = np.zeros(v.shape)
+    descriptors[has_samples] = batch.batch_normalized(v[has_samples], "vlad_bn", is_fused=False)
+    return descriptors
+
+
+def ghostvlad(batch):
+    clusters = batch.values["cluster_weights2"].shape[2]
+    return netvlad(batch.lists, batch.soft_assignment()[:, :, :clusters], batch.values)
 
 
 DESCRIPTORS = {"NetVLAD": netvlad, "NetRVLAD": netrvlad, "SoftDBoW": soft_dbow, "NetFV": netfv}
