@@ -273,7 +273,7 @@ def test_suffixes_share_a_scope(session):
 
     with tf.variable_scope("other"):
         soccernet_multimodal.NetRVLAD(*arguments, "_video").forward(x)
-        with pytest.raises(ValueError, match="^other/cluster_weights_video: .* got one where it exists"):
+        with pytest.raises(ValueError, match="^other/cluster_weights_video: .* got one where it already exists"):
             soccernet_multimodal.NetRVLAD(*arguments, "_video").forward(x)
 
 
@@ -318,10 +318,8 @@ def test_errors():
 
 
 @pytest.mark.parametrize("num_samples", [True, False, 0.5])
-def test_a_call_of_cvmnet_meant_for_its_module(num_samples):
-    with pytest.raises(
-        TypeError, match="num_samples: expected integers, got (bool|float32)[.] .* examples/forks/cvmnet"
-    ):
+def test_loupe_refuses_a_call_for_cvmnet(num_samples):
+    with pytest.raises(TypeError, match="num_samples: expected integers, got (bool|float32)"):
         loupe.NetVLAD(D, N, K, O).forward(tf.zeros([B * N, D]), num_samples)
 
 
