@@ -36,6 +36,8 @@ class SourceDistribution(sdist):
 
 # TensorFlow 2.21 no longer brings TensorBoard, which shows how a training of examples/youtube8m goes.
 EXAMPLES = ["scikit-learn", "scikit-image", "scipy", "matplotlib", "tqdm", "tensorboard", "filelock"]
+# What examples/legacy.py takes tf.layers, tf.nn.rnn_cell and tf.keras from; TensorFlow 2.15 and earlier bring it.
+LEGACY = ['tf_keras; python_version >= "3.9"']
 
 setup(
     name="loupe-tf",
@@ -79,8 +81,10 @@ setup(
     ],
     extras_require={
         "examples": EXAMPLES,
+        "legacy": LEGACY,
         # setuptools and wheel build what the packaging tests look into.
         "test": EXAMPLES
+        + LEGACY
         + ["pytest", "pytest-xdist", "hypothesis", "setuptools", "wheel", "tf2onnx", "onnxruntime"]
         # These run examples/places.ipynb.
         + ["nbclient", "nbformat", "ipykernel"]

@@ -1,6 +1,6 @@
 """Draws what a pooling layer does, with NetVLAD's numbers for one small list: python .github/draw_layer.py
 
-Writes layer.png beside this file. It needs numpy and matplotlib, which the extra "examples" brings.
+Writes layer.png beside this file. It needs numpy and matplotlib, which the extra "examples" installs.
 """
 
 import pathlib
@@ -31,7 +31,7 @@ def main():
 
 
 def netvlad():
-    """A list of samples near the centres of clusters, and what each step of NetVLAD makes of it."""
+    """A list of samples near the centres of clusters, and the result of each step of NetVLAD."""
     random = np.random.RandomState(3)
     c = np.array([[1.0, 0.8, -0.7, -0.9], [-0.9, 0.9, 0.9, -0.6], [0.2, -1.0, 0.2, 1.1]]).T  # [D, K]
     x = c.T[[0, 1, 1, 2, 0, 2, 1, 0]] + random.normal(0, 0.35, [SAMPLES, FEATURES])

@@ -1,7 +1,7 @@
 """Runs examples/places.ipynb and stores it with what it shows: python .github/execute_notebook.py
 
-Takes half a minute. It needs nbclient and nbformat, which the extra "test" brings. To be run after each change to what
-the notebook shows; a cell that fails leaves the stored notebook as it was.
+Takes half a minute. It needs nbclient and nbformat, which the extra "test" installs. Run it after each change to what
+the notebook shows. If a cell fails, the stored notebook stays as it was.
 """
 
 import os
@@ -24,7 +24,7 @@ def main():
 
 
 def execute(notebook):
-    """Runs all cells in a new directory, with examples/ and loupe.py on the path; stderr and times are left out."""
+    """Runs all cells in a new directory, with examples/ and loupe.py on the path, and removes stderr and times."""
     paths = [str(EXAMPLES), str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with tempfile.TemporaryDirectory() as directory:
@@ -37,7 +37,7 @@ def execute(notebook):
 
 
 def merged(outputs):
-    """The outputs without stderr, and with what stdout got in one piece."""
+    """The outputs without stderr, and with neighbouring pieces of stdout joined."""
     kept = []
     for output in outputs:
         if output.output_type != "stream":

@@ -155,14 +155,10 @@ def _parts(name, variables):
 
 def _suffix(prefix, variables):
     """What the names of the only layer of the scope end with."""
-    if _parts(prefix + "cluster_weights", variables):
-        return ""
-    found = [re.fullmatch(re.escape(prefix) + r"cluster_weights(_[^/]+)(/part_\d+)?", name) for name in variables]
-    suffixes = sorted({match.group(1) for match in found if match})
-    if len(suffixes) > 1:
-        raise ValueError(
-            f"suffix: expected one of {', '.join(suffixes)}, because layers with all of these share the scope"
-        )
+    normed = re.compile(re.escape(prefix) + r"cluster_(?:biases|bn)(_[^/]+)?(/gamma)?(/part_\d+)?")
+    suffixes = sorted({match.group(1) or "" for match in map(normed.fullmatch, variables) if match})
+    if len(suffixes) > 1 and "" not in suffixes:
+        raise ValueError(f"suffix: expected one of {', '.join(suffixes)}, which all occur in the scope, got None")
     return suffixes[0] if suffixes else ""
 
 

@@ -1,10 +1,10 @@
 """NetVLAD as the programs of the CVM-Net family have it: ``import cvmnet as lp`` in place of their loupe.
 
 CVM-Net (Hu, Feng, Nguyen, Lee, CVPR 2018; github.com/david-husx/crossview_localisation) and VIGOR (Zhu, Yang, Chen,
-CVPR 2021, arXiv:2011.12172; github.com/Jeff-Zilence/VIGOR). What differs from `loupe.NetVLAD`:
+CVPR 2021, arXiv:2011.12172; github.com/Jeff-Zilence/VIGOR). Differences from `loupe.NetVLAD`:
 
 - each sample is l2-normalised first;
-- the descriptor is projected only if the call of `forward` asks for it, and never gated, whatever `gating` is.
+- the call of `forward` says whether the descriptor is projected, and nothing is gated, whatever `gating` is.
 """
 
 import loupe as lp
@@ -15,13 +15,13 @@ class NetVLAD(lp.PoolingBaseModel):
     """NetVLAD of l2-normalised samples. Arguments, input and errors are those of `loupe.NetVLAD`."""
 
     def forward(self, input, do_dim_reduction=False, num_samples=None):
-        """The samples pooled: maps ``[B, H, W, D]``, whose sizes may be unknown, or what else `loupe.NetVLAD` takes.
+        """Pools maps ``[B, H, W, D]``, whose sizes may be unknown, or other samples that `loupe.NetVLAD` takes.
 
         Args:
           input: the samples; `max_samples` is H * W, for maps of unknown sizes ``tf.shape(input)[1] *
             tf.shape(input)[2]``.
           do_dim_reduction: whether the descriptor is projected, a bool. Default False.
-          num_samples: how many leading samples of each list are real, as for `loupe.NetVLAD`.
+          num_samples: the length of each list, as for `loupe.NetVLAD`.
 
         Returns:
           A float32 tensor ``[B, D * K]``, or with `do_dim_reduction` ``[B, O]``.

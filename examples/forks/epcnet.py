@@ -1,37 +1,14 @@
-"""The layers of EPC-Net: ``import epcnet as lp`` in place of its loupe.
+"""The layers of EPC-Net: ``import epcnet as lp`` in place of its loupe. It needs pointnetvlad.py beside it.
 
 EPC-Net (Hui, Cheng, Xie, Yang, Efficient 3D point cloud feature learning for large-scale place recognition, 2021,
-arXiv:2101.02374; github.com/fpthink/EPC-Net). What differs from `loupe.NetVLAD`:
-
-- the projection is followed by a batch norm ``bn``, with ``add_batch_norm=False`` too, and then by the gates;
-- the assignment's batch norm is not the fused one: its moving variance is that of the batch, without the factor
-  n / (n - 1);
-- `G_VLAD` projects the parts of the descriptor by the same weights, and adds them up.
+arXiv:2101.02374; github.com/fpthink/EPC-Net). `NetVLAD` is that of pointnetvlad.py. `G_VLAD` projects the parts of the
+descriptor by the same weights and adds them up.
 """
 
-import loupe as lp
 import tensorflow.compat.v1 as tf
-import tf_slim as slim
+from pointnetvlad import NetVLAD
 
-
-class NetVLAD(lp.PoolingBaseModel):
-    """NetVLAD, projected, batch-normalised and gated. Arguments, input and errors are those of `loupe.NetVLAD`."""
-
-    groups = 1
-
-    def forward(self, reshaped_input, num_samples=None):
-        """The samples, as for `loupe.NetVLAD`, pooled. [B, O]"""
-        samples = self.samples(reshaped_input, num_samples)
-        with slim.arg_scope([slim.batch_norm], fused=False):
-            a = self.soft_assignment(samples)  # [B, N, K]
-        A, mean = self.mass_and_means(a, samples)  # [B, 1, K], [B, D, K]
-        residual = mean - self.centers()  # [B, D, K]
-        descriptor = lp.l2_normalized(residual, times=A, each_cluster=True)  # [B, D * K]
-        width = self.feature_size * self.cluster_size // self.groups
-        y = self.projection(tf.reshape(descriptor, [-1, width]))  # [B * groups, O]
-        y = slim.batch_norm(y, center=True, scale=True, is_training=self.is_training, scope="bn")
-        y = tf.reduce_sum(tf.reshape(y, [-1, self.groups, y.shape[1]]), axis=1)  # [B, O]
-        return self.context_gating(y) if self.gating else y
+__all__ = ["NetVLAD", "G_VLAD"]
 
 
 class G_VLAD(NetVLAD):
@@ -60,3 +37,9 @@ class G_VLAD(NetVLAD):
         if isinstance(groups, bool) or not isinstance(groups, int) or groups <= 0 or width % groups:
             raise ValueError(f"groups: expected a positive integer that divides D * K = {width}, got {groups!r}")
         self.groups = groups
+
+    def projection(self, descriptor):
+        """Returns the sum over the groups of their projections, batch-normalised. [B, O]"""
+        width = self.feature_size * self.cluster_size // self.groups
+        y = super().projection(tf.reshape(descriptor, [-1, width]))  # [B * groups, O]
+        return tf.reduce_sum(tf.reshape(y, [-1, self.groups, y.shape[1]]), axis=1)

@@ -1,22 +1,16 @@
 """Command lines: a parser whose errors are one line, the types of its arguments, and the end of a program."""
 
 import argparse
-import contextlib
 import faulthandler
 import logging
 import os
 import sys
-import traceback
 
-from loupe_examples import progress
 from loupe_examples.errors import Interrupted, problem_of, say
 
 
-_ends_at_once = False
-
-
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose help tells the defaults that say something."""
+    """An argument parser whose errors are one line, and whose help shows the defaults, except None and False."""
 
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_HelpFormatter)
@@ -45,11 +39,15 @@ def prepare():
 
 
 def run(main):
-    """Runs a program's `main`, prepared as by `prepare`, and ends the process: with status 0; or with status 2 and one
-    line on stderr, without a traceback, for bad input (see `errors.problem_of`); or, after a signal, with 128 and the
-    signal's number (130 on Ctrl-C), and a line that says what was kept, if anything was.
+    """Calls `prepare`, runs a program's `main`, and ends the process.
+
+    The status is 0; or 2 with one line on stderr for bad input (see `errors.problem_of`); or, after a signal, 128 plus
+    the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was.
     """
     prepare()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # What the stream cannot encode is still shown.
     try:
         main()
         status = 0
@@ -61,38 +59,10 @@ def run(main):
     except Exception as error:
         problem = problem_of(error)
         if problem is None:
-            if not _ends_at_once:
-                raise
-            traceback.print_exc()
-            end(1)
+            raise
         say("error", problem)
         status = 2
-    if _ends_at_once:
-        end(status)
     sys.exit(status)
-
-
-def end_at_once():
-    """Lets `run` end the process by `end`."""
-    global _ends_at_once
-    _ends_at_once = True
-
-
-def end(status, kind=None, message=None):
-    """Ends the process at once, with a line on stderr if there is a message.
-
-    The interpreter's own end could hang or crash where native code holds a thread that may never come back.
-    """
-    try:
-        # Who reads what is written may have ended.
-        with contextlib.suppress(OSError, ValueError):
-            progress.close_all()
-            if message is not None:
-                say(kind, message)
-            sys.stdout.flush()
-            sys.stderr.flush()
-    finally:
-        os._exit(status)
 
 
 def _silence_native_code():

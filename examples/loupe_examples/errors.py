@@ -1,11 +1,11 @@
-"""Bad input, told apart from the programs' own faults; interruptions, warnings, notes: each is one line on stderr."""
+"""Bad input, interruptions, warnings and notes, each as one line on stderr; other errors keep their traceback."""
 
 import codecs
 import os
 import re
 import sys
 
-# How a problem that was found inside a tf.data pipeline comes through TensorFlow's own text around it.
+# Marks a problem that was found inside a tf.data pipeline, because TensorFlow puts text of its own around it.
 PROBLEM = "<problem>{}</problem>"
 
 
@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """The end of what a signal stopped in good order. The message says what was kept.
+    """The end of work that a signal has stopped. The message says what was kept.
 
     Args:
       number: the signal's.
@@ -27,8 +27,10 @@ class Interrupted(Exception):
 
 
 def problem_of(error):
-    """What an exception says about bad input: the text of a `UserError`, or of a problem that the input pipeline found
-    and TensorFlow wrapped into an error of its own; None for other exceptions."""
+    """Returns what an exception says about bad input, None for other exceptions.
+
+    That is the text of a `UserError`, or a problem in the input pipeline, for which TensorFlow has an error of its own.
+    """
     if isinstance(error, UserError):
         return str(error)
     found = re.search(PROBLEM.format("(.*?)"), str(error), re.DOTALL)
@@ -37,16 +39,21 @@ def problem_of(error):
 
 
 def say(kind, message):
-    """One line on stderr: the program's name, what kind of message it is, and the message."""
-    line = " ".join(str(message).split())
+    """Writes one line to stderr: the program's name, what kind of message it is, and the message."""
+    line = visible(" ".join(str(message).split()))
     print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
 
 
+def visible(text):
+    """The text with escapes in place of what is not printable, which a terminal might obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
 def note(message):
-    """One line on stderr that is no warning."""
+    """Writes a line to stderr that is no warning."""
     say("note", message)
 
 
 def warn(message):
-    """One line on stderr; the program goes on."""
+    """Writes a warning to stderr; the program goes on."""
     say("warning", message)

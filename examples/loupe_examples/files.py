@@ -12,12 +12,12 @@ def whole(path, suffix=""):
     """A context whose value is the name to write to; at its end the file is moved to `path`.
 
     If the block fails, `path` stays as it was. The name to write to ends with the suffix. A symlink stays a symlink to
-    the file. What is no regular file, such as a pipe or a device, gets the bytes of the file.
+    the file. A pipe or a device gets the bytes of the file.
     """
     is_device = os.path.exists(path) and not os.path.isfile(path)
     target = os.path.join(tempfile.gettempdir(), "device") if is_device else os.path.realpath(path)
-    # A name of its own for each writer: the processes of a cluster, on hosts that may give them the same process id,
-    # can write into one directory at the same time.
+    # Each writer gets another name: the processes of a cluster write into one directory, and on two hosts they may have
+    # the same process id.
     partial = f"{target}.{uuid.uuid4().hex}.partial{suffix}"
     try:
         yield partial

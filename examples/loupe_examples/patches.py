@@ -1,14 +1,14 @@
-"""Scikit-learn's 1,797 handwritten digits of 8x8 pixels, and the patches of 3x3 pixels that they are made of."""
+"""Scikit-learn's 1,797 handwritten digits of 8x8 pixels, and their patches of 3x3 pixels."""
 
 import numpy as np
 from sklearn.datasets import load_digits
 
-# Row and column of the top left pixel of each patch.
+# The row and column of the top left pixel of each patch.
 PLACES = [(row, column) for row in range(6) for column in range(6)]
 
 
 def digits():
-    """The images, numbers from 0 to 16 [digits, 8, 8], and what digit each shows [digits]."""
+    """The images, numbers from 0 to 16 [digits, 8, 8], and the digit that each shows [digits]."""
     data = load_digits()
     return data.images, data.target
 

@@ -1,28 +1,32 @@
-"""A progress bar."""
+"""A progress bar, or lines in a log."""
 
 import os
 import sys
-import weakref
 
 from tqdm import tqdm
 
 
-_bars = weakref.WeakSet()
-
-
 def bar(iterable=None, **arguments):
-    """tqdm's progress bar on stderr; also in a terminal that says it has no size, where tqdm would show nothing."""
+    """Returns tqdm's progress bar on stderr. Where stderr is no terminal, it writes a line a minute."""
     try:
         size = os.get_terminal_size(sys.stderr.fileno())
+        # tqdm would show nothing in a terminal that says it has no size.
         arguments = dict(ncols=None if size.columns else 80, nrows=None if size.lines else 24, **arguments)
     except (AttributeError, OSError, ValueError):  # There is no terminal.
-        pass
-    made = tqdm(iterable, **arguments)
-    _bars.add(made)
-    return made
+        text = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+        arguments = dict(file=_Lines(), bar_format=text, mininterval=60, miniters=1, **arguments)
+    return tqdm(iterable, **arguments)
 
 
-def close_all():
-    """Ends the lines of all bars, as a program does that writes another line and ends."""
-    for made in list(_bars):
-        made.close()
+class _Lines:
+    """What tqdm writes to stderr, as lines: without carriage returns, and without blanks over an older text."""
+
+    def isatty(self):
+        return False
+
+    def write(self, text):
+        if text.strip():
+            sys.stderr.write(text.strip() + "\n")
+
+    def flush(self):
+        sys.stderr.flush()

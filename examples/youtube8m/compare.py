@@ -8,15 +8,17 @@ import argparse
 import os
 import sys
 
-from yt8m import commandline, errors, flags
+from yt8m import commandline, errors
+
+commandline.prepare()
+
+from yt8m import digits, flags, inference, training
 from yt8m.presets import PRESETS, SUBMISSION
 from yt8m.settings import settle
 
 
 def main(argv=None):
     options = parser().parse_args(argv)
-    from yt8m import digits, evaluation, training  # After the flags: TensorFlow takes seconds to import.
-
     directory = options.checkpoints or os.path.join("checkpoints", f"seed-{options.seed}")
     results, averaged = {}, []
     for preset in options.presets:
@@ -24,22 +26,22 @@ def main(argv=None):
         given = {"preset": preset, "digits": options.digits, "checkpoint": os.path.join(directory, preset)}
         given.update(steps=options.steps, seed=options.seed)
         settings = settle(flags.training("").parse_args([], argparse.Namespace(**given)))
-        digits.provide(settings, "train")
+        digits.provide(settings.data, "train")
         before = training.train(settings)
-        if before > settings.steps:
+        if before > settings.training.steps:
             raise errors.UserError(
-                f"{settings.checkpoint}: expected a model of {settings.steps} steps, got one of {before}"
+                f"{settings.checkpoint}: expected a model of {settings.training.steps} steps, got one of {before}"
             )
         settings = settle(flags.inference("", "validate").parse_args([], argparse.Namespace(**given)), saved=True)
-        digits.provide(settings, "validate")
+        digits.provide(settings.data, "validate")
         seen = []
-        results[preset] = evaluation.evaluate(settings, settings.checkpoint, seen)
+        results[preset] = inference.evaluate(settings, settings.checkpoint, seen=seen)
         if preset in SUBMISSION:
             averaged.append(seen)
     if len(averaged) > 1:
-        results[f"average of {len(averaged)}"] = evaluation.evaluate_average(averaged)
-    titles = ["model"] + list(evaluation.TITLES.values())
-    rows = [[name] + [f"{result[key]:.3f}" for key in evaluation.TITLES] for name, result in results.items()]
+        results[f"average of {len(averaged)}"] = inference.evaluate_average(averaged)
+    titles = ["model"] + list(inference.TITLES.values())
+    rows = [[name] + [f"{result[key]:.3f}" for key in inference.TITLES] for name, result in results.items()]
     for row in [titles, ["---"] * len(titles)] + rows:
         print("| {} |".format(" | ".join(row)))
 

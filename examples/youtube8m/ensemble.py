@@ -3,7 +3,7 @@
 A class that a file leaves out of a video's best counts as 0 there.
 """
 
-from yt8m import commandline, flags
+from yt8m import commandline, flags, submission
 
 
 def main(argv=None):
@@ -32,9 +32,9 @@ def main(argv=None):
     weights = options.weights or [1.0] * len(options.files)
     if len(weights) != len(options.files):
         parser.error(f"argument --weights: expected {len(options.files)}, one for each file, got {len(weights)}")
-    from yt8m import ensemble  # After the parser, because its imports take time.
-
-    num_videos = ensemble.write(options.output, options.files, weights, options.top, options.read_top, options.decimals)
+    num_videos = submission.average(
+        options.output, options.files, weights, options.top, options.read_top, options.decimals
+    )
     print(f"{options.output}: {num_videos} videos, averaged over {len(options.files)} files")
 
 

@@ -1,11 +1,15 @@
 """Evaluates a model on labelled videos: GAP, MAP, Hit@1, PERR and the loss.
 
-Without --data, on the validation digits.
+Without --data, it evaluates on the validation digits.
 """
 
 import json
 
-from yt8m import commandline, errors, flags
+from yt8m import commandline, errors
+
+commandline.prepare()
+
+from yt8m import checkpoints, digits, flags, inference
 from yt8m.settings import settle
 
 
@@ -15,13 +19,12 @@ def main(argv=None):
     if options.timeout is not None and not options.continuous:
         arguments.error("argument --timeout: expected --continuous beside it")
     directory = settle(options, saved=True).checkpoint
-    from yt8m import checkpoints, digits, evaluation  # After the flags: TensorFlow takes seconds to import.
 
     def evaluate(checkpoint):
         settings = settle(options, saved=True)  # Each time, because a training may have kept its settings only now.
-        digits.provide(settings, "validate")
-        result = evaluation.evaluate(settings, checkpoint or settings.checkpoint)
-        print(json.dumps(result) if options.json else evaluation.line(result), flush=True)
+        digits.provide(settings.data, "validate")
+        result = inference.evaluate(settings, checkpoint or settings.checkpoint, options.batch_statistics)
+        print(json.dumps(result) if options.json else inference.line(result), flush=True)
 
     if not options.continuous:
         evaluate(None)
@@ -51,7 +54,7 @@ def parser():
         "--timeout",
         type=commandline.not_negative,
         metavar="SECONDS",
-        help="with --continuous, end when so long no checkpoint has come (default: wait for ever)",
+        help="with --continuous, end after so many seconds without a new checkpoint (default: wait without end)",
     )
     return result
 

@@ -6,8 +6,15 @@ The input is fetched apart from the step, so that the time of waiting for it can
 
 import os
 import tempfile
+import time
 
-from yt8m import commandline, flags
+from yt8m import commandline
+
+commandline.prepare()
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from yt8m import checkpoints, flags, records, step, writing
 from yt8m.settings import settle
 
 
@@ -17,23 +24,72 @@ def main(argv=None):
     parser.add_argument("--videos", type=commandline.positive, default=480, help="how many synthetic videos there are")
     parser.add_argument("--shards", type=commandline.positive, default=8, help="in how many shards")
     options = parser.parse_args(argv)
-    import numpy as np
-    from yt8m import timing  # After the flags, because TensorFlow takes seconds to import.
-
     with tempfile.TemporaryDirectory() as directory:
-        is_synthetic = options.data is None
+        is_synthetic = options.files is None
         if is_synthetic:
-            options.data = [os.path.join(directory, "*.tfrecord")]
+            options.files = [os.path.join(directory, "*.tfrecord")]
         settings = settle(options)
+        settings.training.towers = settings.training.towers or max(1, step.count_gpus())
         if is_synthetic:
-            timing.write_videos(directory, settings)
-        steps, waits = timing.time_steps(settings)
-        alone = timing.time_input(settings)
-    step, wait = np.median(steps), np.median(waits)
-    videos = settings.batch_size
-    print(f"{settings.preset}: {1 / (step + wait):.3f} steps/s, {videos / (step + wait):.1f} videos/s")
-    print(f"a step takes {step:.3f} s and waits {wait:.3f} s for its input, {wait / (step + wait):.2%} of the time")
-    print(f"the input alone: {videos / alone:.0f} videos/s, {step / alone:.1f} times as fast as the steps")
+            write_videos(directory, settings.data, options.videos, options.shards)
+        with checkpoints.named("the measured training"):
+            steps, waits = time_steps(settings)
+            alone = time_input(settings)
+    seconds, wait, videos = np.median(steps), np.median(waits), settings.data.batch_size
+    print(f"{settings.preset}: {1 / (seconds + wait):.3f} steps/s, {videos / (seconds + wait):.1f} videos/s")
+    share = wait / (seconds + wait)
+    print(f"a step takes {seconds:.3f} s and waits {wait:.3f} s for its input, {share:.2%} of the time")
+    print(f"the input alone: {videos / alone:.0f} videos/s, {seconds / alone:.1f} times as fast as the steps")
+
+
+def write_videos(directory, data, videos, shards):
+    """Writes shards of random videos in the sizes of the data."""
+    rng = np.random.RandomState(0)
+    for shard in range(shards):
+        examples = []
+        for number in range(shard, videos, shards):
+            features = {
+                name: rng.randint(0, 256, [data.max_frames, size]).astype(np.uint8)
+                for name, size in zip(data.feature_names, data.feature_sizes)
+            }
+            labels = rng.choice(data.num_classes, 3, replace=False)
+            examples.append(writing.example(b"video%06d" % number, features, labels))
+        writing.write(os.path.join(directory, f"train{shard:04}.tfrecord"), examples)
+
+
+def time_steps(settings):
+    """The seconds that each step took, and waited for its input, two lists; after a step that is not counted."""
+    with tf.Graph().as_default():
+        iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True))
+        following = iterator.get_next()
+        batch = {name: tf.placeholder(value.dtype, value.shape, name) for name, value in following.items()}
+        train = step.build(batch, settings).train
+        steps, waits = [], []
+        with tf.Session(config=step.config(settings.training.towers)) as session:
+            session.run([tf.global_variables_initializer(), iterator.initializer])
+            for _ in range(settings.training.steps + 1):
+                start = time.time()
+                values = session.run(following)
+                fetched = time.time()
+                session.run(train, {batch[name]: values[name] for name in batch})
+                waits.append(fetched - start)
+                steps.append(time.time() - fetched)
+    return steps[1:], waits[1:]
+
+
+def time_input(settings):
+    """The seconds that the input takes for a batch while no step runs."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True))
+        following = iterator.get_next()["frames"].op
+        session.run(iterator.initializer)
+        # What has been read ahead does not count.
+        count = settings.training.steps + 5
+        times = []
+        for _ in range(count):
+            session.run(following)
+            times.append(time.time())
+    return (times[-1] - times[4]) / (count - 5)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """Predicts the classes of videos, and writes the submission file of the challenge.
 
-Without --data, of the test digits.
+Without --data, it predicts the test digits.
 """
 
-from yt8m import commandline, flags
+from yt8m import commandline
+
+commandline.prepare()
+
+from yt8m import digits, flags, inference
 from yt8m.settings import settle
 
 
@@ -12,10 +16,8 @@ def main(argv=None):
     flags.add_output(parser, default="predictions.csv")
     options = parser.parse_args(argv)
     settings = settle(options, saved=True)
-    from yt8m import digits, prediction  # After the flags, because TensorFlow takes seconds to import.
-
-    digits.provide(settings, "test")
-    count, checkpoint = prediction.predict(settings, options.output, options.top)
+    digits.provide(settings.data, "test")
+    count, checkpoint = inference.predict(settings, options.output, options.top, options.batch_statistics)
     print(f"{options.output}: {count} videos, by {checkpoint}")
 
 

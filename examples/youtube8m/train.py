@@ -6,33 +6,37 @@ With TF_CONFIG it is one process of a cluster of parameter servers and workers, 
 checkpoints.
 """
 
-from yt8m import commandline, flags
+from yt8m import commandline
+
+commandline.prepare()
+
+from yt8m import checkpoints, cluster, digits, flags, training
 from yt8m.settings import settle
 
 
 def main(argv=None):
     settings = settle(flags.training(__doc__).parse_args(argv))
-    from yt8m import checkpoints, cluster, digits, training  # After the flags: TensorFlow takes seconds to import.
-
-    process = cluster.from_environment()
-    if process and process.is_ps:
-        process.serve(settings.wait_seconds)
-        return
+    process = cluster.from_environment(settings.training.wait_seconds)
 
     def work():
-        digits.provide(settings, "train")
-        return training.train(settings, process)
+        digits.provide(settings.data, "train")
+        before = training.train(settings, interrupts, process)
+        if process is None or process.is_chief:
+            print(f"{checkpoints.latest(settings.checkpoint)}: {_result(before, settings.training.steps)}")
 
-    if process:
-        before = process.run(work, settings.wait_seconds, lambda: training.is_complete(settings))
-    else:
-        before = work()
-    if process is None or process.is_chief:
-        checkpoint = checkpoints.latest(settings.checkpoint)
-        if before < settings.steps:
-            print(f"{checkpoint}: trained {settings.steps} steps")
+    with training.Interrupts() as interrupts:
+        if process is None:
+            work()
+        elif process.is_ps:
+            process.serve(interrupts)
         else:
-            print(f"{checkpoint}: nothing was trained, it has had {before} of {settings.steps} steps already")
+            process.run(work, interrupts, lambda: training.is_complete(settings))
+
+
+def _result(before, steps):
+    if before < steps:
+        return f"trained {steps} steps"
+    return f"nothing was trained, it has had {before} of {steps} steps already"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from benchmark.reference_graph import variable
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "examples")
 sys.path += [EXAMPLES, os.path.join(EXAMPLES, "youtube8m")]
 
-from yt8m import model, presets, step
+from yt8m import model, step
+from yt8m.settings import of_preset
 
 Sizes = collections.namedtuple("Sizes", "batch frames features clusters classes hidden")
 
@@ -32,24 +33,36 @@ CLUSTERS = {"published": 256, "small-model": 8}  # of the methods that `Sizes.cl
 PRESETS = {"NetVLAD": "gated-netvlad", "NetRVLAD": "gated-netrvlad", "NetFV": "gated-netfv", "SoftDBoW": "soft-dbow"}
 
 
-def settings_of(method, size):
-    """The published settings of the method's preset, at this size."""
+def preset_of(method, size):
+    """The settings of the method's preset, at this size."""
     sizes = SIZES[size]
-    values = dict(presets.PUBLISHED, **presets.PRESETS[PRESETS[method]])
-    values.update(batch_size=sizes.batch, iterations=sizes.frames, feature_sizes=sizes.features, towers=1)
-    values.update(clusters=sizes.clusters.get(method, CLUSTERS[size]))
-    values.update(num_classes=sizes.classes, hidden_size=sizes.hidden)
+    return of_preset(
+        PRESETS[method],
+        batch_size=sizes.batch,
+        iterations=sizes.frames,
+        feature_sizes=sizes.features,
+        clusters=sizes.clusters.get(method, CLUSTERS[size]),
+        num_classes=sizes.classes,
+        hidden_size=sizes.hidden,
+        towers=1,
+    )
+
+
+def settings_of(method, size):
+    """The values of `preset_of` in one namespace, with the number of clusters for each feature."""
+    settings = preset_of(method, size)
+    values = {**vars(settings.data), **vars(settings.architecture), **vars(settings.training)}
     *_, divisor = model.POOLINGS[values["pooling"]]
-    values.update(feature_clusters=(values["clusters"], values["clusters"] // divisor))
-    return argparse.Namespace(**values)
+    return argparse.Namespace(**values, feature_clusters=(values["clusters"], values["clusters"] // divisor))
 
 
 def example(task, frames, labels):
     """The step of examples/youtube8m for frames [B, N, D] and labels [B, V], as `steps.reference`."""
-    settings = settings_of(task.method, task.size)
+    settings = preset_of(task.method, task.size)
     if task.mode == "inference":
-        return {"predictions": model.build(frames, None, settings, is_training=False).predictions}, []
-    num_frames = tf.fill([settings.batch_size], settings.iterations)
+        built = model.build(frames, None, settings.data, settings.architecture, is_training=False)
+        return {"predictions": built.predictions}, []
+    num_frames = tf.fill([settings.data.batch_size], settings.data.iterations)
     built = step.build({"frames": frames, "num_frames": num_frames, "labels": labels}, settings)
     return {"loss": built.loss}, [built.train]
 

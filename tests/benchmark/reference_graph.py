@@ -8,7 +8,7 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-import loupe  # before tf_slim is used, because it mends it
+import loupe  # before tf_slim is used, because it repairs it
 
 
 def forward(method, x, max_samples, cluster_size, output_dim, gating=True, add_batch_norm=True, is_training=True):

@@ -41,7 +41,7 @@ def main(description, arguments=None):
         # One measure after the other, since memory goes first, as long as this process is small.
         steps = list(itertools.product(measures, tasks, options.settings or [None]))
         for name, task, setting in tqdm(steps, disable=None):
-            # Closed sessions keep memory, models much of it: each has a process of its own, this one if it is alone.
+            # Closed sessions keep memory, those of models much. A model that is not alone gets a process of its own.
             if setting is None and (len(steps) == 1 or not task.is_model):
                 row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
             else:
@@ -60,7 +60,7 @@ def main(description, arguments=None):
 
 
 def _in_its_own_process(setting, measure, task, options):
-    """The row of a process of its own, with the setting in its environment, if there is one."""
+    """The row, measured in a process of its own, with the setting, if any, in its environment."""
     changes = [] if setting in (None, "none") else [setting.split("=", 1)]
     environment = dict(os.environ, **dict(changes))
     with tempfile.TemporaryDirectory() as directory:
@@ -101,7 +101,7 @@ def _parser(description):
         nargs="+",
         type=_setting,
         metavar="NAME=VALUE",
-        help="take each row once with each of these in the environment of a process of its own; none changes nothing",
+        help="measure each row with each of these, in a process that has it in its environment; none changes nothing",
     )
     parser.add_argument("--json", metavar="FILE", help="write all times and what was measured to FILE")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the peak memory out")

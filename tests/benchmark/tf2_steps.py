@@ -35,5 +35,6 @@ def steps(method, sizes, x, target, rate):
     model = keras.Sequential([keras.Input(x.shape[1:]), PoolingLayer(method, *sizes)])
     model.compile(keras.optimizers.SGD(rate), "mse")
     batches = tf.data.Dataset.from_tensors(inputs).repeat()
-    model.fit(batches, steps_per_epoch=STEPS, verbose=0)
-    return {"tape": lambda: step(*inputs), "fit": lambda: model.fit(batches, steps_per_epoch=STEPS, verbose=0)}
+    options = {"steps_per_epoch": STEPS, "shuffle": False, "verbose": 0}
+    model.fit(batches, **options)
+    return {"tape": lambda: step(*inputs), "fit": lambda: model.fit(batches, **options)}

@@ -9,7 +9,6 @@ from support.configurations import (
     FEATURES,
     SAMPLES,
     Configuration,
-    batch_norm_or_biases,
     each_configuration_of_2017,
     each_method,
 )
@@ -32,16 +31,15 @@ def test_statement_of_the_formulas(configuration):
     assert all(relative_error(moved[name], expected[name]) < 4e-7 for name in expected)
 
 
-@batch_norm_or_biases
 @each_method
-@settings(derandomize=True, database=None, deadline=None, max_examples=3, phases=[Phase.explicit, Phase.generate])
-@given(sizes=sizes, outputs=outputs, gating=st.booleans(), is_training=st.booleans(), seed=st.integers(0, 2**32 - 1))
-@example(sizes=(3, 1, 4, 3), outputs=2, gating=True, is_training=True, seed=1)
-@example(sizes=(3, 5, 1, 3), outputs=2, gating=True, is_training=True, seed=2)
-@example(sizes=(3, 5, 4, 1), outputs=2, gating=True, is_training=False, seed=3)
-@example(sizes=(1, 1, 1, 1), outputs=None, gating=True, is_training=True, seed=4)
-def test_formulas(method, add_batch_norm, sizes, outputs, gating, is_training, seed):
-    configuration = Configuration(method, add_batch_norm, gating, is_training)
+@settings(derandomize=True, database=None, deadline=None, max_examples=4, phases=[Phase.explicit, Phase.generate])
+@given(sizes=sizes, outputs=outputs, flags=st.tuples(*[st.booleans()] * 3), seed=st.integers(0, 2**32 - 1))
+@example(sizes=(3, 1, 4, 3), outputs=2, flags=(True, True, True), seed=1)
+@example(sizes=(3, 5, 1, 3), outputs=2, flags=(False, True, True), seed=2)
+@example(sizes=(3, 5, 4, 1), outputs=2, flags=(True, True, False), seed=3)
+@example(sizes=(1, 1, 1, 1), outputs=None, flags=(True, True, True), seed=4)
+def test_formulas(method, sizes, outputs, flags, seed):
+    configuration = Configuration(method, *flags)
     batch, samples, features, clusters = sizes
     rng = np.random.RandomState(seed)
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:

@@ -41,7 +41,7 @@ def arguments(lists, has_lengths):
 @fast_at_every_size
 @each_configuration_and_lengths(CONFIGURATIONS)
 def test_wrap_function(configuration, has_lengths, session, rng):
-    """Called in eager mode, by itself and inside a tf.function, and differentiated there by a tape."""
+    """A wrapped layer is called in eager mode and inside a tf.function, and differentiated by a tape."""
     graph = build(configuration, has_lengths)
     values, lists = randomize(session, rng), random_lists(rng)
     names = [variable.op.name for variable in tf.trainable_variables()]
@@ -77,7 +77,7 @@ def test_saved_model_of_a_function(configuration, rng, tmp_path):
 
 
 def value_and_gradients(call, inputs, sources):
-    """What the call returns for the inputs, and the gradients of its sum of squares to the sources, a list."""
+    """A list: the result of the call for the inputs, and the gradients of its sum of squares to the sources."""
     with tf.GradientTape() as tape:
         tape.watch(inputs[0])
         y = call(*inputs)

@@ -1,6 +1,6 @@
 """Importing loupe defines its names and repairs tf-slim where TensorFlow broke it, and does nothing else."""
 
-from support import child
+from support import child, programs
 import loupe  # noqa: F401 (it repairs tf-slim)
 import pytest
 import tensorflow.compat.v1 as tf
@@ -99,7 +99,7 @@ def test_import_changes_nothing_else():
 
 
 def test_reload():
-    child.run(RELOAD)
+    programs.run(RELOAD)
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,13 @@ def test_batch_statistics_are_those_of_the_real_samples(method, session, rng):
     assert sorted(after) == sorted(moved)
     for name in moved:
         assert relative_error(after[name], moved[name]) <= 4e-7
-        # What moved the average is a thousandth of it, so the difference says more.
+        # An average moves by a thousandth of the statistic, so that the difference shows more.
         assert relative_error(after[name] - before[name], moved[name] - before[name]) <= 1e-3
 
 
 @each_configuration
 def test_padding_does_not_matter(configuration, session, rng):
-    """Whatever it holds, to outputs, gradients and moving averages; and its own gradient is exactly zero."""
+    """Outputs, gradients and moving averages do not depend on it, and its own gradient is exactly zero."""
     graph = build(configuration, has_lengths=True)
     values = randomize(session, rng)
     gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())
@@ -188,7 +188,7 @@ def test_lengths_out_of_range(method, session, rng):
 
 
 def test_the_first_list_too_long_for_32_bits(session, rng):
-    """A length must not be cut to a type that it does not fit."""
+    """A length of 2**32 + 1 must not become 1."""
     layer = Configuration("SoftDBoW", add_batch_norm=False, gating=False, is_training=False).layer()
     num_samples = tf.placeholder(tf.int64, [None])
     y = layer.forward(random_lists(rng), num_samples)

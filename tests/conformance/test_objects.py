@@ -47,7 +47,7 @@ def test_attributes(cls):
 
 @each_method
 def test_arguments_of_a_method_of_its_own(method):
-    """They come after the others and have to be named, so that programs can exchange methods."""
+    """They are keyword-only and have defaults, so that programs can exchange methods."""
     cls, own = METHODS[method].layer, METHODS[method].own
     parameters = list(inspect.signature(cls).parameters.values())[len(ARGUMENTS) :]
     assert [parameter.name for parameter in parameters] == list(own)

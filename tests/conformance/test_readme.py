@@ -23,6 +23,6 @@ def test_snippet_runs_when_pasted(snippet):
     if "from tf2 import" in snippet:
         if tf.__version__.startswith("1."):
             pytest.skip("examples/tf2.py needs TensorFlow 2")
-        # As if copied beside the program.
+        # As if tf2.py stood beside the program.
         snippet = "import sys\nsys.path.append({!r})\n".format(str(ROOT / "examples")) + snippet
     programs.run(snippet)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from support import child, programs
+from support import programs
 from support.comparison import randomize, relative_error
 from support.configurations import BATCH, CONFIGURATIONS, a_configuration_of_each_method
 from support.pooling_graph import (
@@ -146,7 +146,7 @@ def test_saved_model_served_in_eager_mode(session, rng, tmp_path):
     values = {name: np.asarray(feed[tensor], tensor.dtype.as_numpy_dtype) for name, tensor in inputs.items()}
     np.savez(path + ".npz", **values)
     expected = session.run(outputs, feed)
-    child.run(SERVER, path)
+    programs.run(SERVER, path)
     for batch in (1, 3, BATCH):
         with np.load(path + "-{}.npz".format(batch)) as came:
             assert sorted(came.files) == sorted(expected)

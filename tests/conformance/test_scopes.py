@@ -46,7 +46,7 @@ def test_device(configuration, lists):
 
 
 def test_device_of_variables(lists):
-    """A device function, such as replica_device_setter, tells variables from other operations."""
+    """A device function, such as replica_device_setter, can place variables apart from other operations."""
     is_variable = {"VariableV2", "VarHandleOp"}
     with tf.device(lambda op: "/cpu:1" if op.type in is_variable else "/cpu:2"):
         y = TRAINING.layer().forward(lists)

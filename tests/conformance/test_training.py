@@ -1,6 +1,7 @@
 """Every optimizer of tf.compat.v1.train trains every layer."""
 
 import numpy as np
+import pytest
 import tensorflow.compat.v1 as tf
 from support.configurations import BATCH, METHODS, OUTPUTS, Configuration
 from support.pooling_graph import build_all, random_lists
@@ -26,10 +27,15 @@ def optimizer(name, step):
     return getattr(tf.train, name)(rate)
 
 
-def losses(rng, **flags):
-    """A feed, the losses of each method with these flags on one batch with lengths, a dict by name, and the gradients
-    of them all."""
-    graphs = build_all([Configuration(method, is_training=True, **flags) for method in METHODS], has_lengths=True)
+# NetFV has variables of all kinds. All methods together take a quarter of a minute.
+each_set_of_methods = pytest.mark.parametrize(
+    "methods", [["NetFV"], pytest.param(list(METHODS), marks=pytest.mark.long)], ids=["NetFV", "all"]
+)
+
+
+def losses(methods, rng, **flags):
+    """A feed, the losses of the methods on one batch with lengths, a dict by name, and the gradients of them all."""
+    graphs = build_all([Configuration(method, is_training=True, **flags) for method in methods], has_lengths=True)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     by_name = {name: tf.reduce_mean(tf.square(graph.y - target)) for name, graph in graphs.items()}
     variables = tf.trainable_variables()
@@ -52,9 +58,9 @@ def assert_trains(name, session, feed, by_name, train):
         assert (now != then).any(), (name, variable.op.name)
 
 
-def test_optimizers(session, rng):
-    """All methods are in one graph, because it takes seconds to build."""
-    feed, by_name, gradients = losses(rng, add_batch_norm=True, gating=True)
+@each_set_of_methods
+def test_optimizers(methods, session, rng):
+    feed, by_name, gradients = losses(methods, rng, add_batch_norm=True, gating=True)
     step = tf.train.create_global_step()
     for name in OPTIMIZERS:
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
@@ -64,9 +70,10 @@ def test_optimizers(session, rng):
         assert session.run(step) == 11
 
 
-def test_sync_replicas_optimizer(graph, rng):
+@each_set_of_methods
+def test_sync_replicas_optimizer(methods, graph, rng):
     """It wraps another optimizer, and needs a session with its hook."""
-    feed, by_name, gradients = losses(rng, add_batch_norm=False, gating=True)
+    feed, by_name, gradients = losses(methods, rng, add_batch_norm=False, gating=True)
     wrapper = tf.train.SyncReplicasOptimizer(tf.train.GradientDescentOptimizer(0.05), 1, total_num_replicas=1)
     # Not after the updates: a thread of the hook runs parts of the step, and feeds no samples.
     updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)

@@ -10,9 +10,6 @@ if tf.__version__.startswith("1."):
 
 import keras_digits
 
-# Keras's own, for NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 
 @pytest.fixture
 def graph(request):

@@ -1,4 +1,4 @@
-"""examples/places.py and photographs.py: the views, what is a triplet, what is found, the same numbers in each run."""
+"""examples/places.py and photographs.py: the views, the triplets, the search, the same numbers in each run."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ SMALL = ["--stride", "224", "--train-views", "2", "--clusters", "4", "--epochs",
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
-    """One thread, because many wait for each other here; and not TF_DETERMINISTIC_OPS, as in test_digits.py."""
+    """One thread, as many would wait for each other here; and without TF_DETERMINISTIC_OPS, as in test_digits.py."""
     monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
     with threadpool_limits(1):
         yield
@@ -141,7 +141,7 @@ def test_validation_looks_at_no_photograph_that_tests(data, options):
 
 @pytest.mark.long
 def test_workers_make_the_same_views(monkeypatch):
-    monkeypatch.setattr(photographs, "PHOTOGRAPHS", ["text"])
+    monkeypatch.setattr(photographs, "PHOTOGRAPHS", photographs.PHOTOGRAPHS[:2])
     one, two = (photographs._made(1, 2, 160, workers, None) for workers in (1, 2))
     assert sorted(one) == sorted(two) and all((one[name] == two[name]).all() for name in one)
 
@@ -180,7 +180,7 @@ def test_the_right_photograph_shows_the_places_of_the_left(data):
 
 
 def test_the_stereo_pair_as_it_is_is_easy(data, options):
-    """Which is why the stereo queries are random views."""
+    """This is why the stereo queries are random views."""
     vectors, _ = places.pooled("VLAD", "k-means", data, options)
     as_it_is = data.stereo.number == 1
     parts = [data.stereo, data.test, data.train]

@@ -28,8 +28,6 @@ v1 = tf.compat.v1
 RATE, STEPS = 0.05, 10
 
 
-# Keras's own, for NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 each_kind = pytest.mark.parametrize("kind", [PoolingModule, PoolingLayer])
 
 
@@ -42,7 +40,7 @@ def graph(request):
 
 
 def arguments(configuration=TRAINING, **changes):
-    """Those of the two classes, for a `Configuration`."""
+    """The arguments of the two classes for a `Configuration`."""
     values = dict(configuration._asdict(), feature_size=FEATURES, max_samples=SAMPLES, cluster_size=CLUSTERS)
     values.update(output_dim=OUTPUTS, **configuration.row.own)
     values.pop("is_training")
@@ -50,7 +48,7 @@ def arguments(configuration=TRAINING, **changes):
 
 
 def some(default, configurations=CONFIGURATIONS):
-    """Parametrizes by configuration and has_lengths; those that are not in `default` are left to the long run."""
+    """Parametrizes by configuration and has_lengths; pairs that are not in `default` are marked as long."""
     return pytest.mark.parametrize(
         "configuration, has_lengths",
         [
@@ -117,7 +115,7 @@ def test_equals_a_session(kind, configuration, has_lengths, rng):
             tape.watch(inputs[0])
             y = pooling(*inputs, training=configuration.is_training)
             loss = tf.reduce_sum(tf.square(y))
-        # The variables as their owner has them: of Keras 3, another type.
+        # The owner's variables, because those of Keras 3 have a type of their own.
         return y, tape.gradient(loss, [inputs[0]] + [variables[name] for name in trainable])
 
     for run in (step, tf.function(step)):
@@ -180,7 +178,9 @@ def test_ten_steps_of_fit_are_ten_of_a_session(configuration, has_lengths, rng):
 @pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.long), False], ids=["jit", "no jit"])
 def test_life_of_a_model(jit_compile, rng, tmp_path):
     """fit, evaluate, predict, save, load, clone, export: the numbers stay."""
-    has_lengths = not jit_compile  # XLA has no gradient of batch norm for a number of rows that is known in the run.
+    has_lengths = (
+        not jit_compile
+    )  # XLA has no gradient of batch norm for a number of rows that is known only at run time.
     inputs, target = data(rng, has_lengths)
     layer = PoolingLayer(**arguments(decay=0.5))
     model = model_of(layer, has_lengths)
@@ -495,7 +495,7 @@ def test_module_is_saved_and_exported(rng, tmp_path):
 
 @each_kind
 def test_checkpoints_of_tensorflow_1(kind, tmp_path):
-    """One of 2017, and one that was trained under a scope."""
+    """A checkpoint of 2017, and one of a layer under a scope."""
     configuration = Configuration("NetFV", True, True, True)
     values = golden.load(configuration)
     pooling = kind(**arguments(configuration))
@@ -576,7 +576,7 @@ def test_bad_arguments(rng):
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["eager", "function"])
 def test_layers_under_a_custom_getter(in_function, rng):
-    """In plain code of TensorFlow 2, a layer of loupe runs where something keeps its variables."""
+    """In eager code and in functions, a layer of loupe runs where a getter keeps its variables."""
     lists, kept = tf.constant(random_lists(rng)), {}
     layer = TRAINING.layer(is_training=False)
 
@@ -639,8 +639,8 @@ for scope in (strategy.scope, tf.init_scope):
         variable.assign(values.uniform(0.5, 1, variable.shape))
     model.fit(x, target, batch_size=8, epochs=3, shuffle=False, verbose=0)
     results.append([np.array(variable) for variable in model.get_weights()])
-# Both replicas have the same lists, so that their statistics are those of the whole batch, but for the variance, which
-# is that of a sample of half as many rows.
+# Both replicas have the same lists, so that their statistics equal the whole batch's, except for the unbiased variance,
+# which counts half as many rows.
 for name, one, two in zip(layer.variables_by_name, *results):
     np.testing.assert_allclose(one, two, 0.2 if one.ndim == 1 else 1e-3, 1e-3)
 with strategy.scope():
@@ -668,7 +668,7 @@ def test_mirrored_strategy():
 
 @pytest.mark.long
 def test_saved_models_keep_the_fast_gradient(rng, tmp_path):
-    """In another process, that does not know loupe."""
+    """In another process, which does not import loupe."""
     module = PoolingModule(**arguments(feature_size=64, cluster_size=32, output_dim=128))
     lists = rng.standard_normal([BATCH, SAMPLES, 64]).astype(np.float32)
 

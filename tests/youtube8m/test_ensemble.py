@@ -1,11 +1,12 @@
 """Submission files: written whole or not at all, read back, averaged; bad ones are refused."""
 
+import gzip
 import sys
 
 import ensemble
 import numpy as np
 import pytest
-from yt8m import commandline, submission
+from yt8m import commandline, errors, submission
 
 HEADER = "VideoId,LabelConfidencePairs\n"
 
@@ -145,6 +146,24 @@ def test_written_confidences_are_read_back_exactly(tmp_path, rng):
     assert other == ('b,"c"', [], [])
 
 
+def test_files_from_elsewhere_are_read(tmp_path, files):
+    text = HEADER + "a,1 0.5\n\n"
+    of_windows = b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode("ascii")
+    for path in files(text.encode("ascii"), gzip.compress(text.encode("ascii")), of_windows):
+        assert list(submission.read(path)) == [("a", [1], [0.5])]
+    (path,) = files(gzip.compress(text.encode("ascii"))[:-12])
+    with pytest.raises(errors.UserError, match=f"{path}, line .: "):
+        list(submission.read(path))
+
+
+def test_all_classes_of_a_video_are_read_back(tmp_path):
+    path = str(tmp_path / "file.csv")
+    with submission.writer(path) as write:
+        write("a", range(20000), np.linspace(0.123456, 1, 20000))
+    ((_, classes, _),) = submission.read(path)
+    assert classes == list(range(20000))
+
+
 def test_a_failure_leaves_an_older_file_alone(files, tmp_path):
     (path,) = files("a,1 0.5\n")
     with pytest.raises(KeyError), submission.writer(path) as write:
@@ -171,7 +190,6 @@ def error_of(arguments, monkeypatch, capsys):
         (b"", "line 1: expected the header VideoId,LabelConfidencePairs"),
         (b"a,1 0.5\n", "line 1: expected the header VideoId,LabelConfidencePairs"),
         ("a,1 0.5\nb\n", "line 3: expected ID,class confidence"),
-        ("a,1 0.5\n\n", "line 3: expected ID,class confidence"),
         ("a,1 0.5,2 0.5\n", "line 2: expected ID,class confidence"),
         (",1 0.5\n", "line 2: expected ID,class confidence"),
         ("a,1 0.5 2\n", "line 2: expected pairs of class and confidence, got 3 words"),
@@ -181,18 +199,18 @@ def error_of(arguments, monkeypatch, capsys):
         ("a,1 0.5 1 0.25\n", "line 2: expected each class once"),
         ("a,1 1.5\n", "line 2: expected confidences from 0 to 1"),
         ("a,1 nan\n", "line 2: expected confidences from 0 to 1"),
-        ("a,1 0.5\nb,1 0.5\na,1 0.5\n", "line 4: expected each video once, got a again"),
+        ("a,1 0.5\nb,1 0.5\na,1 0.5\n", "ALL: expected each video once, got a again"),
         (HEADER.encode("ascii") + b"a,1 0.5\n\xff,1 0.5\n", "line 3: expected an ID of printable UTF-8"),
         ('a,"1 0.5\n', "line 2: unexpected end of data"),
-        ("a,1 0.5\nc,1 0.5\n", "expected the videos of FIRST, got c"),
-        ("a,1 0.5\n", "expected the videos of FIRST, but b is missing"),
+        ("a,1 0.5\nc,1 0.5\n", "ALL: expected the videos of FIRST, got c"),
+        ("a,1 0.5\n", "ALL: expected the videos of FIRST, but b is missing"),
     ],
 )
 def test_malformed_files_are_named(files, tmp_path, monkeypatch, capsys, bad, cause):
     good, bad = files("a,1 0.5\nb,1 0.5\n", bad)
     error = error_of([good, bad, "--output", str(tmp_path / "output.csv")], monkeypatch, capsys)
-    separator = ": " if "FIRST" in cause else ", "
-    assert bad + separator + cause.replace("FIRST", good) in error
+    expected = f"{bad}, {cause}".replace(", ALL", "").replace("FIRST", good)
+    assert expected in error
     assert sorted(str(file) for file in tmp_path.iterdir()) == [good, bad]
 
 

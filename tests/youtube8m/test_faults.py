@@ -7,12 +7,12 @@ import contextlib
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
 import socket
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -26,9 +26,13 @@ ALL = ["ps0", "ps1", "chief", "worker0", "worker1"]
 # So that graphs are built fast.
 SMALL = ["--preset", "mean", "--hidden-size", "8", "--batch-size", "16", "--shuffle-buffer", "100", "--seed", "1"]
 KILLED = -9
+SECONDS = 240  # in which everything has to happen; a tenth of it is enough for all but the slowest machines
+WAIT = 60
 
-faults = pytest.mark.faults
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's"),
+]
 
 
 @pytest.fixture
@@ -36,8 +40,8 @@ def start(tmp_path, digits):
     """A function that starts a program as a process, by default a training, which ends with the test."""
     started = []
 
-    def begin(*flags, script="train.py", name="alone", environment=(), **options):
-        common = ["--digits", digits, "--checkpoint", "c", *SMALL] if script == "train.py" else []
+    def begin(*flags, script="train.py", name="alone", environment=(), small=SMALL, **options):
+        common = ["--digits", digits, "--checkpoint", "c", *small] if script == "train.py" else []
         environment = dict({"TF_CONFIG": ""}, **dict(environment))
         program = Program(PROGRAMS / script, [*common, *flags], tmp_path, name, environment, **options)
         started.append(program)
@@ -48,14 +52,15 @@ def start(tmp_path, digits):
         program.kill()
 
 
-def addresses(count):
-    """Addresses that are free, and that no system gives to connections: a server may be started there again."""
-    free = set()
-    while len(free) < count:
-        with socket.socket() as opened, contextlib.suppress(OSError):
-            opened.bind(("127.0.0.1", random.SystemRandom().randrange(20000, 32000)))
-            free.add(opened.getsockname()[1])
-    return [f"127.0.0.1:{port}" for port in free]
+@pytest.fixture
+def addresses():
+    """Addresses whose ports no other process gets: sockets that do not listen keep them, and let servers have them."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in ALL]
+        for kept in sockets:
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            kept.bind(("127.0.0.1", 0))
+        yield [f"127.0.0.1:{kept.getsockname()[1]}" for kept in sockets]
 
 
 def config(spec, name):
@@ -64,10 +69,9 @@ def config(spec, name):
 
 
 @pytest.fixture
-def fleet(start):
+def fleet(start, addresses):
     """A function that starts processes of the cluster of `ALL`, and gives the last of each name."""
-    free = addresses(5)
-    spec = {"ps": free[:2], "chief": free[2:3], "worker": free[3:]}
+    spec = {"ps": addresses[:2], "chief": addresses[2:3], "worker": addresses[3:]}
     running = {}
 
     def begin(*flags, names=tuple(ALL)):
@@ -81,10 +85,10 @@ def fleet(start):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A function that gives the step of the last checkpoint."""
+    """A function that gives the step of the last checkpoint; 0 if there is none."""
 
     # Not that in its name, which another worker may have passed when it was written.
-    return lambda: checkpoints.step_of(tf.train.latest_checkpoint(str(tmp_path / "c")))
+    return lambda: checkpoints.newest(str(tmp_path / "c"))[1]
 
 
 def unfinished(directory):
@@ -99,7 +103,7 @@ def assert_restores(directory):
         reader.get_tensor(name)
 
 
-def statuses(running, seconds=90):
+def statuses(running, seconds=SECONDS):
     """How the processes end, and that they say nothing that users would not understand."""
     found = {name: program.wait(seconds) for name, program in running.items()}
     for name, program in running.items():
@@ -119,12 +123,43 @@ def ended(**given):
     return dict(dict.fromkeys(ALL, 0), **given)
 
 
-def test_a_finished_training_ends_at_once(start, fleet):
-    assert start("--steps", "2").wait(90) == 0
-    assert statuses(fleet("--steps", "2")) == ended()
+def joined(*workers):
+    """Waits until workers take part in a training that has begun."""
+    until(lambda: all(worker.lines("note") for worker in workers), SECONDS)
 
 
-@faults
+def start_without_chief(start, addresses, *flags):
+    """Two parameter servers and two workers, which have ended well. Returns what worker 0 printed."""
+    spec = {"ps": addresses[:2], "worker": addresses[2:4]}
+    names = ["ps0", "ps1", "worker0", "worker1"]
+    running = {name: start(*flags, name=name, environment=config(spec, name), small=[]) for name in names}
+    assert statuses(running) == dict.fromkeys(names, 0)
+    return running["worker0"].text("out")
+
+
+def test_a_cluster_trains_as_one_process(start, addresses, digits, tmp_path):
+    flags = ["--steps", "200", "--shuffle-buffer", "500", "--learning-rate-decay-examples", "2000", "--seed", "1"]
+    start_without_chief(start, addresses, *flags)
+    assert start(*flags, "--checkpoint", "one", small=[]).wait(SECONDS) == 0
+    readers = [tf.train.NewCheckpointReader(checkpoints.latest(str(tmp_path / name))) for name in ("c", "one")]
+    shapes, expected = [reader.get_variable_to_shape_map() for reader in readers]
+    assert shapes == expected
+    gaps = []
+    for name in ("c", "one"):
+        # By batch statistics, because after so few steps it is chance how near the moving averages are.
+        given = ["--checkpoint", name, "--digits", digits, "--batch-statistics", "--json"]
+        evaluation = start(*given, script="evaluate.py", name="evaluation")
+        assert evaluation.wait(SECONDS) == 0
+        gaps.append(json.loads(evaluation.text("out"))["gap"])
+    assert min(gaps) > 0.95 and abs(gaps[0] - gaps[1]) < 0.03, gaps
+
+
+@pytest.mark.parametrize("preset", ["gru", "lstm"])
+def test_a_cluster_trains_recurrent_models(start, addresses, preset):
+    printed = start_without_chief(start, addresses, "--preset", preset, "--cells", "8", "--steps", "20")
+    assert re.match(r"c.model\.ckpt-2\d: trained 20 steps$", printed)
+
+
 def test_finished_and_started_again(fleet, saved):
     assert statuses(fleet("--steps", "20")) == ended()
     trained = saved()
@@ -138,95 +173,83 @@ def test_finished_and_started_again(fleet, saved):
     assert resumed(more["chief"]) == [(trained, 40)]
 
 
-@faults
-@pytest.mark.parametrize("late, seconds", [("ps1", 60), ("chief", 60), ("worker1", 60)])
-def test_started_in_any_order_and_late(fleet, saved, late, seconds):
+@pytest.mark.parametrize("late", ["ps1", "chief"])
+def test_one_starts_a_minute_late(fleet, saved, late):
     running = fleet("--steps", "100", names=[name for name in reversed(ALL) if name != late])
-    with pytest.raises(AssertionError):
-        until(lambda: running["ps0"].status is not None and late != "worker1", seconds)
+    time.sleep(60)
+    assert {program.status for program in running.values()} == {None}
     assert statuses(fleet("--steps", "100", names=[late])) == ended()
     assert 100 <= saved() < 105
 
 
-@faults
-def test_a_killed_worker_is_missed_by_nobody(fleet, saved):
-    running = fleet("--steps", "600")
-    until(saved)
-    running["worker1"].kill()
-    assert running["chief"].wait(90) == 0
-    assert [running[name].wait(30) for name in ("ps0", "ps1")] == [0, 0]
-    assert statuses(running) == ended(worker1=KILLED)
-    assert saved() >= 600
-
-
-@faults
-def test_a_killed_worker_may_come_back(fleet, saved):
-    running = fleet("--steps", "600")
-    until(saved)
-    running["worker1"].kill()
-    # The training may not end before it is back.
+def test_a_worker_starts_a_minute_late(fleet, saved):
+    running = fleet("--steps", "600", names=ALL[:-1])
+    until(saved, SECONDS)
+    # The training must not end before.
     for name in ("chief", "worker0"):
         running[name].send(signal.SIGSTOP)
+    time.sleep(60)
     fleet("--steps", "600", names=["worker1"])
-    until(lambda: running["worker1"].lines("note"))
+    joined(running["worker1"])
     for name in ("chief", "worker0"):
         running[name].send(signal.SIGCONT)
     assert statuses(running) == ended()
     assert re.match(r"joins the training at step \d+ of 600$", running["worker1"].lines("note")[0])
 
 
-@faults
-def test_a_killed_chief_goes_on_from_its_last_checkpoint(fleet, saved):
-    running = fleet("--steps", "600")
-    until(saved)
+@pytest.mark.parametrize("returns", [False, True])
+def test_a_worker_is_killed(fleet, saved, returns):
+    running = fleet("--steps", "2000")
+    joined(running["worker0"], running["worker1"])
+    running["worker1"].kill()
+    if returns:
+        fleet("--steps", "2000", names=["worker1"])
+    assert statuses(running) == ended(**{} if returns else {"worker1": KILLED})
+    assert 2000 <= saved() < 2005
+
+
+def test_the_chief_is_killed_and_returns(fleet, saved):
+    running = fleet("--steps", "2000")
+    joined(running["worker0"], running["worker1"])
+    until(saved, SECONDS)
     running["chief"].kill()
     reached = saved()
-    fleet("--steps", "600", names=["chief"])
+    fleet("--steps", "2000", names=["chief"])
     assert statuses(running) == ended()
-    assert resumed(running["chief"]) == [(reached, 600)]
-    assert saved() >= 600
+    assert resumed(running["chief"]) == [(reached, 2000)]
+    assert saved() >= 2000
 
 
-@faults
-def test_without_their_chief_all_give_up(fleet, saved, tmp_path):
-    running = fleet("--steps", "100000", "--wait-seconds", "20")
-    until(saved)
-    running["chief"].kill()
-    assert statuses(running) == ended(chief=KILLED, ps0=2, ps1=2, worker0=2, worker1=2)
-    for name in ("ps0", "ps1", "worker0", "worker1"):
-        (line,) = running[name].lines("error")
-        assert re.match(r"nothing was heard of the chief 127\.0\.0\.1:\d+ for 20 seconds", line)
-    assert_restores(tmp_path / "c")
-
-
-@faults
-def test_a_killed_parameter_server_may_come_back(fleet, saved):
-    running = fleet("--steps", "600")
-    until(saved)
+def test_a_parameter_server_is_killed_and_returns(fleet, saved):
+    running = fleet("--steps", "2000")
+    joined(running["worker0"], running["worker1"])
+    until(saved, SECONDS)
     running["ps1"].kill()
     reached = saved()
-    fleet("--steps", "600", names=["ps1"])
+    fleet("--steps", "2000", names=["ps1"])
     assert statuses(running) == ended()
     ((step, _),) = resumed(running["chief"])
-    assert reached <= step < 600  # The chief may have saved once more, before it noticed.
-    assert saved() >= 600
+    assert reached <= step < 2000  # The chief may have saved once more, before it noticed.
+    assert saved() >= 2000
 
 
-@faults
-def test_without_a_parameter_server_all_give_up(fleet, saved, tmp_path):
-    running = fleet("--steps", "100000", "--wait-seconds", "20")
-    until(saved)
-    running["ps1"].kill()
-    assert statuses(running) == ended(ps1=KILLED, ps0=2, chief=2, worker0=2, worker1=2)
-    assert re.match(r"nothing was heard of the parameter server 127", running["chief"].lines("error")[0])
+@pytest.mark.parametrize("lost", ["chief", "ps0", "ps1"])
+def test_one_is_killed_for_good(fleet, saved, tmp_path, lost):
+    running = fleet("--steps", "100000", "--wait-seconds", str(WAIT))
+    joined(running["worker0"], running["worker1"])
+    until(saved, SECONDS)
+    running[lost].kill()
+    # All of them notice it, and the interpreters end.
+    assert statuses(running, WAIT + 30) == {name: KILLED if name == lost else 2 for name in ALL}
+    for name in set(ALL) - {lost}:
+        assert running[name].lines("error") == [f"the chief or a parameter server has been silent for {WAIT} seconds"]
     assert_restores(tmp_path / "c")
 
 
-@faults
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signalled_together_they_save_a_checkpoint(fleet, saved, tmp_path, number):
+def test_all_get_a_signal(fleet, saved, tmp_path, number):
     running = fleet("--steps", "100000", "--checkpoint-seconds", "600")
-    until(lambda: re.search(r" [1-9]\d\d/100000", running["chief"].text("err")))
+    joined(running["worker0"], running["worker1"])
     before = saved()  # Workers may have been at work before the chief saved its first.
     for program in running.values():
         program.send(number)
@@ -238,7 +261,14 @@ def test_signalled_together_they_save_a_checkpoint(fleet, saved, tmp_path, numbe
     assert_restores(tmp_path / "c")
 
 
-@faults
+@pytest.mark.parametrize("name", ["ps0", "chief", "worker0"])
+def test_a_signal_ends_what_waits(fleet, name):
+    running = fleet("--steps", "5", names=[name])
+    time.sleep(5)
+    running[name].send(signal.SIGINT)
+    assert statuses(running) == {name: 130}
+
+
 def test_a_corrupt_shard_is_the_error_of_the_worker_that_met_it(fleet, saved, digits, tmp_path):
     shards = [pathlib.Path(digits, f"train0{number}.tfrecord").read_bytes() for number in range(4)]
     (tmp_path / "bad.tfrecord").write_bytes(b"".join(shards * 2)[:-9])
@@ -247,7 +277,6 @@ def test_a_corrupt_shard_is_the_error_of_the_worker_that_met_it(fleet, saved, di
     fleet("--steps", "900", "--data", "bad.tfrecord", *flags, names=["worker1"])
     assert statuses(running) == ended(worker1=2)
     assert running["worker1"].lines("error")[0].lstrip("./").startswith("bad.tfrecord: corrupt or truncated: ")
-    assert re.search(r" [1-9]\d\d/900", running["worker1"].text("err"))
     assert saved() >= 900
 
 
@@ -258,65 +287,64 @@ def remove(directory):
     shutil.rmtree(str(removed))
 
 
-@faults
 def test_a_removed_directory_ends_all(fleet, saved, tmp_path):
     running = fleet("--steps", "100000")
-    until(saved)
+    until(saved, SECONDS)
     remove(tmp_path / "c")
-    assert statuses(running) == ended(chief=2, ps0=2, ps1=2, worker0=2, worker1=2)
+    assert statuses(running) == dict.fromkeys(ALL, 2)
     assert re.search(r"c.model\.ckpt-\d+: cannot be written: ", running["chief"].lines("error")[0])
     for name in ("ps0", "ps1", "worker0", "worker1"):
-        assert "has stopped the training" in running[name].lines("error")[0]
+        assert running[name].lines("error") == ["the chief has stopped the training"]
 
 
-@faults
+@pytest.mark.parametrize("name", ["ps0", "chief", "worker0"])
+def test_a_port_that_is_not_free(start, fleet, addresses, tmp_path, name):
+    address = addresses[{"ps0": 0, "chief": 2, "worker0": 3}[name]]
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", int(address.split(":")[1])))
+        taken.listen(1)
+        assert statuses(fleet("--steps", "5", names=[name])) == {name: 2}
+    (line,) = fleet(names=[])[name].lines("error")
+    assert line.startswith(f"TF_CONFIG: {address}: expected a free port of this host: ")
+
+
 @pytest.mark.parametrize("hidden_size", [8, 20000])
 def test_a_checkpoint_too_large_to_write_leaves_the_older_one(start, saved, tmp_path, hidden_size):
     """The graph that is written beside it, or the checkpoint itself."""
     flags = ["--hidden-size", str(hidden_size)]
-    assert start("--steps", "3", *flags).wait(90) == 0
+    assert start("--steps", "3", *flags).wait(SECONDS) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "c").glob("model.ckpt-3.*")}
     limited = start("--steps", "6", *flags, file_size=max(map(len, before.values())) * 2 // 3)
     assert statuses({"alone": limited}) == {"alone": 2}
-    assert limited.lines("error")[0].startswith("c") and "cannot be written: " in limited.lines("error")[0]
+    assert re.match(r"c.*: .*[Ff]ile too large", limited.lines("error")[0])
     assert {path: path.read_bytes() for path in before} == before
     assert saved() == 3
     assert not unfinished(tmp_path / "c")
     after = start("--steps", "6", *flags)
-    assert after.wait(90) == 0
+    assert after.wait(SECONDS) == 0
     assert resumed(after) == [(3, 6)] and saved() == 6
 
 
-@faults
-def test_a_removed_directory_ends_a_training(start, saved, tmp_path):
-    alone = start("--steps", "100000", "--checkpoint-seconds", "1")
-    until(saved)
-    remove(tmp_path / "c")
-    assert statuses({"alone": alone}) == {"alone": 2}
-    assert re.match(r"c.model\.ckpt-\d+: cannot be written: ", alone.lines("error")[0])
-
-
-@faults
 def test_killed_while_a_checkpoint_is_written(start, saved, tmp_path):
     flags = ["--steps", "100000", "--checkpoint-seconds", "1", "--hidden-size", "20000", "--keep", "2"]
     reached = 0
     for _ in range(10):
         alone = start(*flags)
-        until(lambda before=reached: saved() > before and list((tmp_path / "c").glob("*temp*")))
+        until(lambda before=reached: saved() > before and list((tmp_path / "c").glob("*temp*")), SECONDS)
         alone.kill()
         assert alone.status == KILLED
         assert_restores(tmp_path / "c")
         assert resumed(alone) == ([(reached, 100000)] if reached else [])
         reached = saved()
-    assert start("--steps", str(reached + 2), *flags[2:]).wait(90) == 0
+    assert start("--steps", str(reached + 2), *flags[2:]).wait(SECONDS) == 0
     assert saved() == reached + 2
     assert not unfinished(tmp_path / "c")
 
 
-@faults
 def test_two_trainings_in_one_directory(start, saved):
     first = start("--steps", "100000", "--checkpoint-seconds", "1", name="first")
-    until(saved)
+    until(saved, SECONDS)
     second = start("--steps", "200000", name="second")
     assert statuses({"second": second}) == {"second": 2}
     (line,) = second.lines("error")
@@ -324,44 +352,25 @@ def test_two_trainings_in_one_directory(start, saved):
     assert first.status is None
     first.kill()
     reached = saved()
-    assert start("--steps", str(reached + 1)).wait(90) == 0
+    assert start("--steps", str(reached + 1)).wait(SECONDS) == 0
     assert saved() == reached + 1
 
 
-@faults
-@pytest.mark.parametrize("name", ["ps0", "chief", "worker0"])
-@pytest.mark.parametrize("problem", ["in use", "unknown host"])
-def test_an_address_that_cannot_be_had(start, tmp_path, name, problem):
-    with socket.socket() as taken:
-        taken.bind(("0.0.0.0", 0))
-        taken.listen(1)
-        bad = f"127.0.0.1:{taken.getsockname()[1]}" if problem == "in use" else "nowhere.invalid:2222"
-        free = dict(zip(["ps0", "chief", "worker0"], addresses(3)), **{name: bad})
-        spec = {"ps": [free["ps0"]], "chief": [free["chief"]], "worker": [free["worker0"]]}
-        program = start("--steps", "5", name=name, environment=config(spec, name))
-        assert program.wait(30) == 2
-    (line,) = program.lines("error")
-    assert line.startswith(f"TF_CONFIG: {bad}: ")
-    assert not (tmp_path / "c").exists()
-
-
-@faults
 def test_evaluation_ends_with_the_training_beside_it(start, saved, digits, tmp_path):
     flags = ["--continuous", "--json", "--checkpoint", "c", "--digits", digits]
     evaluation = start(*flags, script="evaluate.py", name="evaluation")
-    until(lambda: evaluation.lines("note"))
+    until(lambda: evaluation.lines("note"), SECONDS)
     training = start("--steps", "1500", "--checkpoint-seconds", "1", "--keep", "1")
     assert statuses({"alone": training, "evaluation": evaluation}) == {"alone": 0, "evaluation": 0}
     last = [json.loads(line) for line in evaluation.text("out").splitlines()][-1]
     assert last["checkpoint"] == os.path.join("c", "model.ckpt-1500")
 
 
-@faults
 @pytest.mark.parametrize("script", ["predict.py", "ensemble.py"])
 def test_a_killed_writer_leaves_nothing_that_looks_finished(start, digits, tmp_path, script):
     (tmp_path / "older.csv").write_text("older")
     if script == "predict.py":
-        assert start("--steps", "1").wait(90) == 0
+        assert start("--steps", "1").wait(SECONDS) == 0
         flags = ["--checkpoint", "c", "--digits", digits]
     else:
         with submission.writer(str(tmp_path / "input.csv")) as write:
@@ -370,9 +379,9 @@ def test_a_killed_writer_leaves_nothing_that_looks_finished(start, digits, tmp_p
         flags = ["input.csv", "input.csv"]
     for output in ("new.csv", "older.csv"):
         program = start(*flags, "--output", output, script=script, name="writer")
-        until(lambda output=output: list(tmp_path.glob(f"{output}.*.partial")))
+        until(lambda output=output: list(tmp_path.glob(f"{output}.*.partial")), SECONDS)
         program.kill()
         assert program.status == KILLED
     assert not (tmp_path / "new.csv").exists() and (tmp_path / "older.csv").read_text() == "older"
-    assert start(*flags, "--output", "new.csv", script=script, name="writer").wait(90) == 0
+    assert start(*flags, "--output", "new.csv", script=script, name="writer").wait(SECONDS) == 0
     assert len(list(submission.read(str(tmp_path / "new.csv")))) > 200

@@ -1,68 +1,30 @@
 """The models against what the published program gave, and their own promises."""
 
-import argparse
-import json
-import pathlib
 import re
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from support.youtube8m import GOLDENS, MODELS, golden_settings
 from yt8m import checkpoints, errors, model, presets
+from yt8m.settings import of_preset
 
-GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m"
-with open(str(GOLDENS / "models.json")) as file:
-    MODELS = json.load(file)
-POOLINGS = {
-    "gated_netfv": "netfv",
-    "gated_soft_dbow": "gated-soft-dbow",
-    "gated_soft_dbow_gatedmoe": "gated-soft-dbow",
-    "gru": "gru",
-    "lstm": "lstm",
-    "gated_netrvlad": "netrvlad",
-    "gated_netvlad": "netvlad",
-    "netvlad_relu": "netvlad",
-    "soft_dbow": "soft-dbow",
-}
 SMALL = {
     "feature_names": ("rgb", "audio"), "feature_sizes": (6, 4), "num_classes": 5,
     "clusters": 8, "hidden_size": 3, "cells": 4,
 }  # fmt: skip
+USUAL = ("gated-netvlad", "gated-netfv", "gated-soft-dbow", "lstm")  # Each kind of layer once.
+
+
+def long(*values):
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 each_model = pytest.mark.parametrize("name", sorted(MODELS))
 
 
-def golden_settings(name, flags=None, num_classes=20):
-    """The settings of a golden model, or of another with those flags of the 2017 program."""
-    flags = flags or MODELS[name]["flags"]
-
-    def flag(end, default=None):
-        """The value of the flag of that name, or with the model's name before it."""
-        return next((value for key, value in flags.items() if ("_" + key).endswith("_" + end)), default)
-
-    return argparse.Namespace(
-        feature_names=("rgb", "audio"),
-        feature_sizes=(1024, 128),
-        num_classes=num_classes,
-        pooling=POOLINGS[name],
-        clusters=flag("cluster_size"),
-        hidden_size=flag("hidden_size"),
-        relu=flag("relu", False),
-        gating=flags.get("gating", False),
-        probability_gating=flags.get("moe_prob_gating", False),
-        cells=flag("cells"),
-        layers=2,
-        mixtures=2,
-        moe_l2=flags["moe_l2"],
-        batch_norm_decay=0.999,
-    )
-
-
-def preset_settings(preset, **values):
-    return argparse.Namespace(**dict(presets.PUBLISHED, **dict(presets.PRESETS[preset], **values)))
-
-
 @each_model
-@pytest.mark.parametrize("mode, padding", [("infer", None), ("train", None), ("train", 4)])
+@pytest.mark.parametrize("mode, padding", [("infer", None), long("train", None), ("train", 4)])
 def test_golden(name, mode, padding, session):
     golden = np.load(str(GOLDENS / (name + ".npz")))
     frames, num_frames = golden["input"], golden["num_frames"] if "num_frames" in golden else None
@@ -71,7 +33,9 @@ def test_golden(name, mode, padding, session):
             num_frames = np.full(frames.shape[0], frames.shape[1], np.int32)
         frames = np.pad(frames, [(0, 0), (0, padding), (0, 0)], mode="edge")
     settings = golden_settings(name)
-    built = model.build(tf.constant(frames), num_frames, settings, mode == "train", golden["labels"])
+    built = model.build(
+        tf.constant(frames), num_frames, settings.data, settings.architecture, mode == "train", golden["labels"]
+    )
     checkpoints.restore(session, str(GOLDENS / name / "model.ckpt"), settings)
     predictions, loss, regularization = session.run(built)
     # Achievable are 5e-7, 3e-7 and 2e-7.
@@ -82,19 +46,22 @@ def test_golden(name, mode, padding, session):
 
 @each_model
 def test_variables_are_the_published_ones(name):
-    model.build(tf.zeros([5, 12, 1152]), None, golden_settings(name), is_training=True)
+    settings = golden_settings(name)
+    model.build(tf.zeros([5, 12, 1152]), None, settings.data, settings.architecture, is_training=True)
     came = [{"name": variable.op.name, "shape": variable.shape.as_list()} for variable in tf.global_variables()]
     assert came == MODELS[name]["variables"]
     assert [variable.op.name for variable in tf.trainable_variables()] == MODELS[name]["trainable"]
 
 
-@pytest.mark.parametrize("preset", sorted(presets.PRESETS))
+@pytest.mark.parametrize("preset", [name if name in USUAL else long(name) for name in presets.PRESETS])
 def test_padding_changes_nothing(preset, session, rng):
-    settings = preset_settings(preset, **SMALL)
+    settings = of_preset(preset, **SMALL)
     lists = rng.standard_normal((4, 7, 10)).astype(np.float32)
     lengths = np.array([7, 1, 3, 5], np.int32)
     frames = tf.placeholder(tf.float32, [4, 7, 10])
-    built = model.build(frames, tf.constant(lengths), settings, is_training=True, labels=np.eye(4, 5) > 0)
+    built = model.build(
+        frames, tf.constant(lengths), settings.data, settings.architecture, is_training=True, labels=np.eye(4, 5) > 0
+    )
     session.run(tf.global_variables_initializer())
     is_real = np.arange(7)[:, np.newaxis] < lengths[:, np.newaxis, np.newaxis]
     outputs = [session.run(built, {frames: np.where(is_real, lists, filler)}) for filler in (0, 1e3)]
@@ -102,11 +69,11 @@ def test_padding_changes_nothing(preset, session, rng):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("preset", ["gated-netvlad", "gated-netfv", "soft-dbow", "gated-soft-dbow", "gru", "mean"])
+@pytest.mark.parametrize("preset", ["gated-netvlad", long("gated-netfv"), long("gated-soft-dbow"), "gru", long("mean")])
 @pytest.mark.parametrize("names, sizes", [(("rgb",), (6,)), (("rgb", "audio", "flow"), (6, 4, 3))])
 def test_any_list_of_features(preset, names, sizes, session):
-    settings = preset_settings(preset, **dict(SMALL, feature_names=names, feature_sizes=sizes))
-    built = model.build(tf.ones([2, 3, sum(sizes)]), None, settings, is_training=False)
+    settings = of_preset(preset, **dict(SMALL, feature_names=names, feature_sizes=sizes))
+    built = model.build(tf.ones([2, 3, sum(sizes)]), None, settings.data, settings.architecture, is_training=False)
     assert built.loss is None
     session.run(tf.global_variables_initializer())
     assert session.run(built.predictions).shape == (2, 5)
@@ -115,14 +82,15 @@ def test_any_list_of_features(preset, names, sizes, session):
 @pytest.mark.parametrize("is_training", [True, False], ids=["train", "infer"])
 def test_sums_are_scaled_in_training_and_frames_in_inference(is_training):
     """Scaled sums save gradients to the frames, and take longer where there are none."""
-    model.build(tf.ones([2, 3, 10]), None, preset_settings("gated-netfv", **SMALL), is_training)
+    settings = of_preset("gated-netfv", **SMALL)
+    model.build(tf.ones([2, 3, 10]), None, settings.data, settings.architecture, is_training)
     is_repeated = any(op.type == "Tile" for op in tf.get_default_graph().get_operations())  # The scale, for the sums.
     assert is_repeated == is_training
 
 
 def test_published_size():
-    settings = preset_settings("gated-netvlad")
-    model.build(tf.zeros([80, 300, 1152]), None, settings, is_training=True)
+    settings = of_preset("gated-netvlad")
+    model.build(tf.zeros([80, 300, 1152]), None, settings.data, settings.architecture, is_training=True)
     shapes = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
     assert shapes["video_VLAD/cluster_weights"] == [1024, 256]
     assert shapes["audio_VLAD/cluster_weights2"] == [1, 128, 128]
@@ -132,8 +100,8 @@ def test_published_size():
 
 
 def test_initial_values(session):
-    settings = preset_settings("soft-dbow", **dict(SMALL, clusters=64, hidden_size=500))
-    model.build(tf.zeros([2, 3, 10]), None, settings, is_training=True)
+    settings = of_preset("soft-dbow", **dict(SMALL, clusters=64, hidden_size=500))
+    model.build(tf.zeros([2, 3, 10]), None, settings.data, settings.architecture, is_training=True)
     session.run(tf.global_variables_initializer())
     values = {variable.op.name: session.run(variable) for variable in tf.global_variables()}
     np.testing.assert_allclose(values["hidden1_weights"].std(), 1 / 8, rtol=0.05)
@@ -143,8 +111,9 @@ def test_initial_values(session):
 
 
 def test_too_few_clusters():
-    with pytest.raises(errors.UserError, match="--clusters: expected at least 8, for feature audio, got 7"):
-        model.build(tf.zeros([2, 3, 10]), None, preset_settings("soft-dbow", **dict(SMALL, clusters=7)), True)
+    settings = of_preset("soft-dbow", **dict(SMALL, clusters=7))
+    with pytest.raises(errors.UserError, match="clusters: expected at least 8, for feature audio, got 7"):
+        model.build(tf.zeros([2, 3, 10]), None, settings.data, settings.architecture, True)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +121,7 @@ def test_too_few_clusters():
 )
 def test_checkpoint_of_another_architecture(name, other, session):
     settings = golden_settings(name)
-    model.build(tf.zeros([5, 12, 1152]), None, settings, is_training=True)
+    model.build(tf.zeros([5, 12, 1152]), None, settings.data, settings.architecture, is_training=True)
     path = str(GOLDENS / other / "model.ckpt")
     with pytest.raises(errors.UserError) as error:
         checkpoints.restore(session, path, settings)
@@ -160,10 +129,10 @@ def test_checkpoint_of_another_architecture(name, other, session):
     differing = [v["name"] for v in MODELS[name]["variables"] if theirs.get(v["name"]) != v["shape"]]
     differing.sort(key=lambda name: (not name.endswith(("weights", "kernel")), name))
     assert len(differing) > 3
-    sizes = "--cells, --layers" if name == "lstm" else "--clusters, --hidden-size"
+    sizes = "cells, layers" if name == "lstm" else "clusters, hidden_size"
     named = re.fullmatch(
         re.escape(path) + r": of another architecture: (\S+) .+; (\S+) .+; (\S+) .+; and (\d+) more\. "
-        f"Look at --preset, {sizes}, --num-classes and --feature-sizes",
+        f"Look at preset, {sizes}, num_classes and feature_sizes",
         str(error.value),
     ).groups()
     assert list(named) == differing[:3] + [str(len(differing) - 3)]

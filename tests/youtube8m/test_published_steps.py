@@ -1,18 +1,14 @@
 """Six training steps of each of the seven models, clipping, decay and Adam included, against the 2017 program's."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import assign
 from support.golden import of_kind
-from test_model import golden_settings
+from support.youtube8m import GOLDENS, golden_settings
 from yt8m import presets, step
-
-GOLDENS = pathlib.Path(__file__).resolve().parents[1] / "goldens" / "youtube8m" / "training"
-
 
 # The others differ from one of these in their pooling alone, which has goldens of its own.
 DEFAULT = ("gated-netvlad", "gated-soft-dbow", "gru", "lstm")
@@ -23,7 +19,7 @@ each_preset = pytest.mark.parametrize(
 
 @each_preset
 def test_losses_of_six_steps(preset, session):
-    with np.load(str(GOLDENS / (preset + ".npz"))) as arrays:
+    with np.load(str(GOLDENS / "training" / (preset + ".npz"))) as arrays:
         golden = dict(arrays)
     steps, videos, size, num_classes = map(int, golden["sizes"])
     rng = np.random.RandomState(int(golden["seed"]))
@@ -32,10 +28,15 @@ def test_losses_of_six_steps(preset, session):
         num_frames = rng.randint(1, size + 1, [steps, videos])
     frames = rng.uniform(-2, 2, [steps, videos, size, 1152]).astype(np.float32)
     frames[np.arange(size) >= num_frames[:, :, np.newaxis]] = 0
-    settings = golden_settings(preset.replace("-", "_"), json.loads(str(golden["flags"])), num_classes)
-    settings.batch_size, settings.towers, settings.frame_sampling, settings.clip_norm = videos, 1, "all", 1.0
-    for name in ("learning_rate", "learning_rate_decay", "learning_rate_decay_examples"):
-        setattr(settings, name, golden[name].item())
+    settings = golden_settings(
+        preset.replace("-", "_"),
+        json.loads(str(golden["flags"])),
+        num_classes,
+        batch_size=videos,
+        towers=1,
+        frame_sampling="all",
+        **{name: golden[name].item() for name in golden if name.startswith("learning_rate")},
+    )
     batch = {
         "frames": tf.placeholder(tf.float32, frames.shape[1:]),
         "num_frames": tf.placeholder(tf.int32, [videos]),

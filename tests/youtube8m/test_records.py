@@ -1,22 +1,25 @@
 """Records: what is written comes back; frames are sampled; bad files are named."""
 
-import argparse
+import dataclasses
+import gzip
+import re
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from yt8m import digits, errors, presets, records
+from yt8m import digits, errors, presets, records, writing
+from yt8m.settings import Data
 
 SIZES = {"rgb": 5, "audio": 3}
+# What the digits say of the data.
+DIGITS = {name: value for name, value in presets.DIGITS.items() if name in vars(Data())}
 
 
-def settings(*data, **values):
-    result = argparse.Namespace(**presets.PUBLISHED)
-    result.data, result.readers, result.skip_corrupt = [str(name) for name in data], 2, False
-    result.feature_sizes, result.num_classes, result.max_frames = tuple(SIZES.values()), 7, 6
-    result.frame_sampling, result.batch_size = "all", 3
-    vars(result).update(values)
-    return result
+def reading(*files, **values):
+    """How small files are read, a `Data`."""
+    result = Data([str(file) for file in files], readers=2, feature_sizes=tuple(SIZES.values()), num_classes=7)
+    return dataclasses.replace(result, **{"max_frames": 6, "frame_sampling": "all", "batch_size": 3, **values})
 
 
 def batches(chosen, training=False, seed=0, limit=None):
@@ -58,11 +61,11 @@ def test_round_trip(tmp_path, rng, key):
     written = [frames(rng, count) for count in (4, 6, 9, 1)]
     labels = [[0], [6, 2], None, []]
     path = tmp_path / "a.tfrecord"
-    records.write(
+    writing.write(
         str(path),
-        [records.example(b"video%d" % n, features, labels[n], key) for n, features in enumerate(written)],
+        [writing.example(b"video%d" % n, features, labels[n], key) for n, features in enumerate(written)],
     )
-    parts = batches(settings(path))
+    parts = batches(reading(path))
     assert [len(part["id"]) for part in parts] == [3, 1]
     read = joined(parts)
     assert list(read["id"]) == [b"video0", b"video1", b"video2", b"video3"]
@@ -78,10 +81,10 @@ def test_round_trip(tmp_path, rng, key):
 
 def test_one_feature_in_any_order(tmp_path, rng):
     features = frames(rng, 2)
-    records.write(str(tmp_path / "a"), [records.example(b"v", features, [1])])
-    (only,) = batches(settings(tmp_path / "a", feature_names=("audio",), feature_sizes=(3,)))
+    writing.write(str(tmp_path / "a"), [writing.example(b"v", features, [1])])
+    (only,) = batches(reading(tmp_path / "a", feature_names=("audio",), feature_sizes=(3,)))
     np.testing.assert_allclose(only["frames"][0, :2], dequantised({"audio": features["audio"]}), atol=3e-7)
-    (turned,) = batches(settings(tmp_path / "a", feature_names=("audio", "rgb"), feature_sizes=(3, 5)))
+    (turned,) = batches(reading(tmp_path / "a", feature_names=("audio", "rgb"), feature_sizes=(3, 5)))
     turned_features = {"audio": features["audio"], "rgb": features["rgb"]}
     np.testing.assert_allclose(turned["frames"][0, :2], dequantised(turned_features), atol=3e-7)
 
@@ -97,8 +100,8 @@ def numbered(tmp_path):
             count = number % 10 + 1
             places = np.arange(count, dtype=np.uint8)[:, np.newaxis]
             features = {name: np.repeat(places, size, axis=1) for name, size in SIZES.items()}
-            examples.append(records.example(b"%d" % number, features, [number % 7]))
-        records.write(names[-1], examples)
+            examples.append(writing.example(b"%d" % number, features, [number % 7]))
+        writing.write(names[-1], examples)
     return names
 
 
@@ -108,7 +111,7 @@ def places(batch):
 
 
 def test_random_frames(numbered):
-    read = joined(batches(settings(*numbered, frame_sampling="random", iterations=50, max_frames=8)))
+    read = joined(batches(reading(*numbered, frame_sampling="random", iterations=50, max_frames=8)))
     drawn = np.round(places(read)).astype(int)
     assert drawn.shape == (40, 50)
     for video, of_video, count in zip(read["id"], drawn, read["num_frames"]):
@@ -120,13 +123,13 @@ def test_random_frames(numbered):
 
 
 def test_random_frames_are_not_more_than_are_drawn(numbered):
-    read = joined(batches(settings(*numbered, frame_sampling="random", iterations=4)))
+    read = joined(batches(reading(*numbered, frame_sampling="random", iterations=4)))
     assert list(read["num_frames"]) == [min(int(video) % 10 + 1, 4) for video in read["id"]]
     assert (places(read) != 0.5).all()  # They fill the list, beyond that number too.
 
 
 def test_random_run(numbered):
-    read = joined(batches(settings(*numbered, frame_sampling="run", iterations=4, max_frames=9)))
+    read = joined(batches(reading(*numbered, frame_sampling="run", iterations=4, max_frames=9)))
     starts = set()
     for video, of_video, count in zip(read["id"], places(read), read["num_frames"]):
         length = min(int(video) % 10 + 1, 9)
@@ -139,14 +142,14 @@ def test_random_run(numbered):
 
 
 def test_sampling_repeats_with_its_seed_alone(numbered):
-    chosen = settings(*numbered, frame_sampling="random", iterations=5)
+    chosen = reading(*numbered, frame_sampling="random", iterations=5)
     first, again, other = [joined(batches(chosen, seed=seed))["frames"] for seed in (3, 3, 4)]
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_training_shuffles_and_repeats(numbered):
-    chosen = settings(*numbered, shuffle_buffer=25, batch_size=16)
+    chosen = reading(*numbered, shuffle_buffer=25, batch_size=16)
     parts = batches(chosen, training=True, limit=25)
     assert {len(part["id"]) for part in parts} == {16}
     ids = list(joined(parts)["id"])
@@ -159,17 +162,17 @@ def test_training_shuffles_and_repeats(numbered):
 @pytest.fixture
 def good(tmp_path, rng):
     path = tmp_path / "good"
-    records.write(str(path), [records.example(b"g%d" % n, frames(rng, 4), [1]) for n in range(5)])
+    writing.write(str(path), [writing.example(b"g%d" % n, frames(rng, 4), [1]) for n in range(5)])
     return path
 
 
 BAD_VIDEOS = {
-    "a missing feature": ({"audio": None}, [1], "expected a feature audio (--feature-names), got rgb"),
+    "a missing feature": ({"audio": None}, [1], "expected a feature audio (feature_names) of frames, got rgb"),
     "a feature of another size": (
-        {"rgb": (3, 4)}, [1], "expected 5 bytes a frame of feature rgb (--feature-sizes), got 4"
+        {"rgb": (3, 4)}, [1], "expected 5 bytes for each frame of feature rgb (feature_sizes), got 4"
     ),
-    "a label too large": ({}, [1, 7], "expected labels from 0 to 6 (--num-classes), got 7"),
-    "a negative label": ({}, [-1], "expected labels from 0 to 6 (--num-classes), got -1"),
+    "a label too large": ({}, [1, 7], "expected labels from 0 to 6 (num_classes), got 7"),
+    "a negative label": ({}, [-1], "expected labels from 0 to 6 (num_classes), got -1"),
     "different frame counts": (
         {"audio": (2, 3)}, [1], "expected as many frames of each feature, got 3 of rgb, 2 of audio"
     ),
@@ -179,35 +182,40 @@ BAD_VIDEOS = {
 
 @pytest.mark.parametrize("kind", sorted(BAD_VIDEOS))
 @pytest.mark.parametrize("skip_corrupt", [False, True])
-def test_bad_video(tmp_path, good, kind, skip_corrupt):
+def test_bad_video(tmp_path, good, kind, skip_corrupt, capsys):
     changes, labels, cause = BAD_VIDEOS[kind]
     shapes = dict({"rgb": (3, 5), "audio": (3, 3)}, **changes)
     features = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items() if shape is not None}
     path = tmp_path / "bad"
-    records.write(str(path), [good_example(), records.example(b"v", features, labels)])
-    assert problem(settings(good, path, skip_corrupt=skip_corrupt)) == f"{path}: video v: {cause}"
+    writing.write(str(path), [good_example(), writing.example(b"v", features, labels), good_example()])
+    if not skip_corrupt:
+        assert problem(reading(good, path)) == f"{path}: video v: {cause}"
+        return
+    assert len(joined(batches(reading(good, path, skip_corrupt=True)))["id"]) == 7
+    error = capsys.readouterr().err
+    assert error.endswith(f"{path}: video v: {cause}; skipped it, 1 such so far\n") and error.count("\n") == 1
 
 
 def good_example():
-    return records.example(b"g", {name: np.zeros((2, size), np.uint8) for name, size in SIZES.items()}, [1])
+    return writing.example(b"g", {name: np.zeros((2, size), np.uint8) for name, size in SIZES.items()}, [1])
 
 
 def test_no_id(tmp_path):
-    example = records.example(
+    example = writing.example(
         b"v", {"rgb": np.zeros((1, 5), np.uint8), "audio": np.zeros((1, 3), np.uint8)}, [1], "key"
     )
-    records.write(str(tmp_path / "bad"), [example])
+    writing.write(str(tmp_path / "bad"), [example])
     cause = "expected its name as id or video_id, got neither"
-    assert problem(settings(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video ?: {cause}"
+    assert problem(reading(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video ?: {cause}"
 
 
 def test_video_level_record(tmp_path):
     example = tf.train.Example()
     example.features.feature["video_id"].bytes_list.value.append(b"v")
     example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 5)
-    records.write(str(tmp_path / "bad"), [example.SerializeToString()])
-    cause = "expected a feature rgb (--feature-names), got none"
-    assert problem(settings(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video v: {cause}"
+    writing.write(str(tmp_path / "bad"), [example.SerializeToString()])
+    cause = "expected a feature rgb (feature_names) of frames, got none, but mean_rgb of the video"
+    assert problem(reading(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video v: {cause}"
 
 
 def damaged(data, kind):
@@ -231,43 +239,136 @@ def test_damaged_shard(tmp_path, good, capsys, kind):
     data, left = damaged(good.read_bytes(), kind)
     path.write_bytes(data)
     cause = f"{path}: corrupt or truncated: records were read of {left} bytes out of {len(data)}"
-    assert problem(settings(good, path)) == cause
-    read = joined(batches(settings(good, path, skip_corrupt=True)))
+    assert problem(reading(good, path)) == cause
+    read = joined(batches(reading(good, path, skip_corrupt=True)))
     assert len(read["id"]) == 5 + left // (len(good.read_bytes()) // 5)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].endswith(f"{cause}; skipped the rest, 1 such so far")
 
 
 def test_content_that_is_no_example(tmp_path, good):
-    records.write(str(tmp_path / "bad"), [b"anything"])
-    assert "bad: corrupt or truncated: records were read of 0 bytes" in problem(settings(good, tmp_path / "bad"))
+    writing.write(str(tmp_path / "bad"), [b"anything"])
+    assert problem(reading(good, tmp_path / "bad")).endswith(
+        "bad: video ?: expected a SequenceExample, got other content"
+    )
+
+
+def changed(change):
+    """A good example, changed."""
+    example = tf.train.SequenceExample.FromString(good_example())
+    change(example.context.feature, example.feature_lists.feature_list["rgb"].feature[1])
+    return example.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "change, cause",
+    [
+        (lambda context, frame: context["labels"].bytes_list.value.append(b"1"), "labels as integers, got 1 of bytes"),
+        (lambda context, frame: context["id"].int64_list.value.append(7), "one id of bytes, got 1 of int64"),
+        (lambda context, frame: context["id"].bytes_list.value.append(b"w"), "one id of bytes, got 2 of bytes"),
+        (
+            lambda context, frame: frame.float_list.value.append(1),
+            "of bytes for each frame of feature rgb, got 1 of float",
+        ),
+        (lambda context, frame: frame.bytes_list.value.append(b"1"), "frame of feature rgb, got 2 of bytes"),
+        (lambda context, frame: frame.Clear(), "frame of feature rgb, got no value"),
+    ],
+)
+def test_values_of_another_type_are_named(tmp_path, good, capsys, change, cause):
+    path = tmp_path / "bad"
+    writing.write(str(path), [good_example(), changed(change), good_example()])
+    assert re.match(f"{path}: video .: expected .*{cause}$", problem(reading(good, path)))
+    assert len(joined(batches(reading(good, path, skip_corrupt=True)))["id"]) == 7
+    error = capsys.readouterr().err
+    assert cause in error and "corrupt" not in error and error.endswith("; skipped it, 1 such so far\n")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_compressed_shards(tmp_path, good, compress):
+    plain = good.read_bytes()
+    path = tmp_path / "compressed"
+    path.write_bytes(compress(plain))
+    both = [joined(batches(reading(file))) for file in (good, path)]
+    np.testing.assert_array_equal(both[0]["frames"], both[1]["frames"])
+    path.write_bytes(compress(plain)[:-60])
+    assert "compressed: corrupt or truncated: records were read of" in problem(reading(path))
+
+
+@pytest.mark.parametrize("name", ["br [1]/tr[0].x", "a*?.x", "{b}.x", "\u00fc \u30e2.x"])
+def test_names_that_exist_are_no_patterns(tmp_path, good, name, monkeypatch):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(good.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert records.matching([str(path)]) == [str(path)]
+    assert records.matching([name]) == [name]
+    assert records.matching([str(path.parent / "*.x")]) == [str(path)]
+
+
+def test_a_directory_is_named(tmp_path):
+    assert problem(reading(f"{tmp_path}/")).startswith(f"{tmp_path}/: expected files, got a directory")
+
+
+def test_training_needs_labels(tmp_path, good, rng):
+    path = tmp_path / "unlabelled"
+    writing.write(str(path), [writing.example(b"v", frames(rng, 4))] * 3)
+    records.check(reading(path), labelled=False)
+    records.check(reading(path, good))
+    with pytest.raises(errors.UserError, match="unlabelled: expected videos with labels to train on, got none$"):
+        records.check(reading(path))
+
+
+def test_a_hundred_malformed_records(tmp_path, rng, capsys):
+    """Each is read, or reported in one line that names file and video."""
+    for number in range(100):
+        example = tf.train.SequenceExample.FromString(good_example())
+        features = [*example.context.feature.values(), *example.feature_lists.feature_list["rgb"].feature]
+        for _ in range(rng.randint(3)):
+            feature = features[rng.randint(len(features))]
+            kind = ["bytes_list", "int64_list", "float_list", "Clear"][rng.randint(4)]
+            if kind == "Clear":
+                feature.Clear()
+                continue
+            values = [{"bytes_list": b"12345", "int64_list": 3, "float_list": 0.5}[kind]] * rng.randint(3)
+            getattr(feature, kind).value.extend(values)
+        if rng.rand() < 0.2:
+            del example.feature_lists.feature_list[["rgb", "audio"][rng.randint(2)]].feature[rng.randint(2)]
+        serialized = example.SerializeToString()
+        if rng.rand() < 0.2:
+            serialized = serialized[: rng.randint(len(serialized))]
+        writing.write(str(tmp_path / f"m{number}"), [good_example(), serialized])
+    read = joined(batches(reading(tmp_path / "m*", skip_corrupt=True)))["id"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(read) + len(lines) == 200 and 30 < len(lines) < 90
+    for line in lines:
+        assert re.search(r"/m\d+: video .: expected .*, got .*; skipped it, \d+ such so far$", line), line
 
 
 def test_training_on_damaged_shards_alone_ends(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"damaged")
-    chosen = settings(tmp_path / "[ab]", skip_corrupt=True, shuffle_buffer=5)
-    assert "corrupt or truncated" in problem(chosen, training=True)
+    chosen = reading(tmp_path / "[ab]", skip_corrupt=True, shuffle_buffer=5)
+    assert problem(chosen, training=True).endswith("expected good videos, got none")
     assert "2 such so far" in capsys.readouterr().err
 
 
 def test_no_files_match(tmp_path, good):
     for pattern in (tmp_path / "none*", tmp_path / "none" / "*"):
-        assert problem(settings(good, pattern)) == f"{pattern}: no files match"
+        assert problem(reading(good, pattern)) == f"{pattern}: no files match"
 
 
 def test_check_finds_wrong_flags(good, capsys):
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
-        records.check(settings(good, feature_sizes=(6, 3)))
-    assert errors.problem_of(error.value).endswith("feature rgb (--feature-sizes), got 5")
-    records.check(settings(good))
+        records.check(reading(good, feature_sizes=(6, 3)))
+    assert errors.problem_of(error.value).endswith("feature rgb (feature_sizes), got 5")
+    records.check(reading(good))
 
 
 def test_digits(tmp_path):
     directory = str(tmp_path / "digits")
     files = digits.prepare(directory)
     assert not [path for path in (tmp_path / "digits").iterdir() if path.suffix != ".tfrecord"]
-    chosen = {split: settings(*names, **dict(presets.DIGITS, batch_size=500)) for split, names in files.items()}
+    chosen = {split: reading(*names, **dict(DIGITS, batch_size=500)) for split, names in files.items()}
     read = {split: joined(batches(chosen[split])) for split in files}
     ids = np.concatenate([read[split]["id"] for split in read])
     assert len(ids) == len(set(ids)) == 1797
@@ -291,22 +392,22 @@ def test_digits(tmp_path):
 
 def test_quantised_is_what_is_read_back(tmp_path, rng):
     written = {"rgb": rng.uniform(-2, 2, [6, 5]), "audio": np.array([[-5.0, 5.0, 0.0]] * 6)}
-    features = {name: records.quantised(values) for name, values in written.items()}
+    features = {name: writing.quantised(values) for name, values in written.items()}
     path = str(tmp_path / "own.tfrecord")
-    records.write(path, [records.example(b"v", features, [1])])
-    read = joined(batches(settings(path)))["frames"][0]
+    writing.write(path, [writing.example(b"v", features, [1])])
+    read = joined(batches(reading(path)))["frames"][0]
     assert np.abs(read[:, :5] - np.clip(written["rgb"], 4 / 512 - 2, 4 / 512 + 2)).max() <= 2 / 255 + 1e-6
     np.testing.assert_allclose(read[:, 5:7], [[4 / 512 - 2, 4 / 512 + 2]] * 6, rtol=1e-6)
-    assert (records.quantised(read[:, :5]) == features["rgb"]).all()
+    assert (writing.quantised(read[:, :5]) == features["rgb"]).all()
 
 
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: records.quantised([1.0, np.nan]), ValueError, "values: expected finite numbers, got NaN"),
-        (lambda: records.example(b"v", {"rgb": np.ones([2, 3])}), TypeError, "expected uint8, .* got float64 for rgb"),
-        (lambda: records.example(b"v", {"rgb": [[1, 2]]}), TypeError, "expected uint8, .* got list for rgb"),
-        (lambda: records.example(b"v", {"rgb": np.ones(3, np.uint8)}), ValueError, "size], got .3,. for rgb"),
+        (lambda: writing.quantised([1.0, np.nan]), ValueError, "values: expected finite numbers, got NaN"),
+        (lambda: writing.example(b"v", {"rgb": np.ones([2, 3])}), TypeError, "expected uint8, .* got float64 for rgb"),
+        (lambda: writing.example(b"v", {"rgb": [[1, 2]]}), TypeError, "expected uint8, .* got list for rgb"),
+        (lambda: writing.example(b"v", {"rgb": np.ones(3, np.uint8)}), ValueError, "size], got .3,. for rgb"),
     ],
 )
 def test_arrays_that_are_no_frames_are_named(call, error, message):

@@ -1,21 +1,21 @@
-"""The recurrent models against float64 NumPy: states, gradients, lengths; and the loop that they are built of."""
-
-import argparse
+"""The recurrent models against float64 NumPy: states, gradients, lengths."""
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import by_name, randomize, relative_error
 from yt8m import recurrent
+from yt8m.settings import Architecture
 
 VIDEOS, FRAMES, WIDTH, CELLS = 4, 6, 5, 3
 LENGTHS = {"all": None, "different": np.array([FRAMES, 1, 4, 1], np.int32), "short": np.array([1, 3, 2, 3], np.int32)}
+NUM_STATES = {"gru": 1, "lstm": 2}
 each_cell = pytest.mark.parametrize("name", sorted(recurrent.CELLS))
 each_length = pytest.mark.parametrize("lengths", ["all", "different", pytest.param("short", marks=pytest.mark.long)])
 
 
-def settings(name, layers=2):
-    return argparse.Namespace(pooling=name, cells=CELLS, layers=layers)
+def architecture(name, cells=CELLS, layers=2):
+    return Architecture(pooling=name, cells=cells, layers=layers)
 
 
 def sigmoid(x):
@@ -67,14 +67,10 @@ def test_states_and_gradients(name, lengths, session, rng):
     frames = rng.standard_normal((VIDEOS, FRAMES, WIDTH)).astype(np.float32)
     lengths = LENGTHS[lengths]
     x = tf.constant(frames)
-    cotangent = rng.standard_normal((VIDEOS, 2 * CELLS * recurrent.CELLS[name].num_states))
-    built = []
-    for is_training in (True, False):
-        with tf.variable_scope("", reuse=not is_training):
-            states = recurrent.last_states(x, lengths, settings(name), is_training)
-        sources = dict(by_name(tf.trainable_variables()), x=x)
-        gradients = tf.gradients(tf.reduce_sum(states * cotangent.astype(np.float32)), list(sources.values()))
-        built.append((states, dict(zip(sources, gradients))))
+    cotangent = rng.standard_normal((VIDEOS, 2 * CELLS * NUM_STATES[name]))
+    states = recurrent.last_states(x, lengths, architecture(name))
+    sources = dict(by_name(tf.trainable_variables()), x=x)
+    gradients = tf.gradients(tf.reduce_sum(states * cotangent.astype(np.float32)), list(sources.values()))
     values = {key: value.astype(np.float64) for key, value in randomize(session, rng).items()}
     values["x"] = frames.astype(np.float64)
     directions = {key: rng.standard_normal((3,) + value.shape) for key, value in values.items()}
@@ -86,17 +82,16 @@ def test_states_and_gradients(name, lengths, session, rng):
                 for moved in (dict(values, **{key: value + step * direction}) for step in (1e-5, -1e-5))
             )
             numeric[key].append((plus - minus) / 2e-5)
-    for states, gradients in session.run(built):
-        assert relative_error(states, statement(name, values["x"], lengths, values)) < 2e-6
-        for key, gradient in gradients.items():
-            slopes = [(gradient * direction).sum() for direction in directions[key]]
-            np.testing.assert_allclose(slopes, numeric[key], rtol=0, atol=1e-5 * np.linalg.norm(gradient), err_msg=key)
+    states, gradients = session.run([states, gradients])
+    assert relative_error(states, statement(name, values["x"], lengths, values)) < 2e-6
+    for key, gradient in zip(sources, gradients):
+        slopes = [(gradient * direction).sum() for direction in directions[key]]
+        np.testing.assert_allclose(slopes, numeric[key], rtol=0, atol=1e-5 * np.linalg.norm(gradient), err_msg=key)
 
 
 @each_cell
 def test_initial_values_are_those_of_2017(name, session):
-    cell = argparse.Namespace(pooling=name, cells=200, layers=1)
-    recurrent.last_states(tf.zeros([1, 1, 100]), None, cell, is_training=True)
+    recurrent.last_states(tf.zeros([1, 1, 100]), None, architecture(name, 200, 1))
     session.run(tf.global_variables_initializer())
     for variable in tf.global_variables():
         value = session.run(variable)
@@ -108,24 +103,12 @@ def test_initial_values_are_those_of_2017(name, session):
 
 
 @each_cell
-def test_graph_does_not_grow_with_the_frames(name):
-    sizes = []
-    for frames in (3, 300):
-        with tf.Graph().as_default() as graph:
-            x = tf.placeholder(tf.float32, [2, frames, WIDTH])
-            states = recurrent.last_states(x, None, settings(name), is_training=True)
-            tf.gradients(states, tf.trainable_variables())
-            sizes.append(len(graph.get_operations()))
-    assert sizes[0] == sizes[1]
-
-
-@each_cell
-def test_sizes_may_be_known_in_the_run_alone(name, session, rng):
+def test_sizes_that_are_known_only_at_run_time(name, session, rng):
     frames = rng.standard_normal((2, 3, WIDTH)).astype(np.float32)
     x, lengths = tf.placeholder(tf.float32, [None, None, WIDTH]), tf.placeholder(tf.int64, [None])
-    states = recurrent.last_states(x, lengths, settings(name), is_training=True)
+    states = recurrent.last_states(x, lengths, architecture(name))
     gradient = tf.gradients(states, x)[0]
     session.run(tf.global_variables_initializer())
     came, slope = session.run([states, gradient], {x: frames, lengths: [1, 3]})
-    assert came.shape == (2, 2 * CELLS * (1 if name == "gru" else 2)) and slope.shape == frames.shape
+    assert came.shape == (2, 2 * CELLS * NUM_STATES[name]) and slope.shape == frames.shape
     assert not slope[0, 1:].any() and slope[1].any()

@@ -3,33 +3,35 @@
 import contextlib
 import glob
 import os
+import re
 import shutil
 
 import tensorflow.compat.v1 as tf
-from loupe_examples.errors import UserError, note
+from loupe_examples.errors import UserError, note, problem_of
 
-from yt8m.presets import PRESETS, PUBLISHED
-from yt8m.settings import FILE, load
+from yt8m.presets import PRESETS
+from yt8m.settings import FILE, load, model_values, of_preset
 
 SHOWN = 3  # How many of the variables that differ an error names.
 
-# The settings that say what variables a model has.
-ARCHITECTURE = [
-    "preset", "clusters", "hidden_size", "cells", "layers", "relu", "gating", "probability_gating", "mixtures",
-    "feature_names", "feature_sizes", "num_classes",
-]  # fmt: skip
-
 
 def latest(path):
-    """The name of a checkpoint, from itself or from the directory whose latest it is.
+    """The name of a checkpoint, from its name, one of its files, or the directory whose latest it is.
 
     Raises:
       UserError: if there is none.
     """
-    name = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
-    if name is None or not exists(name):
-        raise UserError(f"{path}: no checkpoint")
-    return name
+    if tf.io.gfile.isdir(path):
+        name = tf.train.latest_checkpoint(path)
+        if name is None or not exists(name):
+            there = sorted(file[: -len(".index")] for file in tf.io.gfile.listdir(path) if file.endswith(".index"))
+            found = f" named by a file `checkpoint`, but {', '.join(there)}" if there else ""
+            raise UserError(f"{path}: no checkpoint{found}")
+        return name
+    for name in (re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path), path):
+        if exists(name):
+            return name
+    raise UserError(f"{path}: no checkpoint")
 
 
 def exists(name):
@@ -41,16 +43,15 @@ def following(path, timeout=None):
     """Yields each new checkpoint of a directory, the latest first, and waits for others.
 
     Args:
-      path: the directory, which may come to be later.
-      timeout: end when so many seconds no checkpoint has come. Default None: wait for ever.
+      path: the directory, which may be created later.
+      timeout: how many seconds to wait for the next checkpoint. Default None: without end.
 
     Raises:
-      UserError: if the path is something else, such as a checkpoint, which no other follows; or if it does not come to
-        be in time.
+      UserError: if the path is something else, such as a checkpoint, or if it is not created in time.
     """
     if not os.path.isdir(path):
         if os.path.exists(path) or os.path.isfile(path + ".index"):
-            raise UserError(f"--continuous: expected a directory of checkpoints, got {path}")
+            raise UserError(f"continuous: expected a directory of checkpoints, got {path}")
         note(f"{path}: is not there yet; waiting for a training to make it")
     yield from tf.train.checkpoints_iterator(path, timeout=timeout)
     if not os.path.isdir(path):
@@ -62,27 +63,25 @@ def is_last(checkpoint):
     steps = load(checkpoint).get("steps")
     try:
         return steps is not None and step_of(checkpoint) >= steps
-    except UserError:  # It is gone, or does not tell its step.
+    except UserError:  # It was removed, or holds no step.
         return False
 
 
 @contextlib.contextmanager
-def writing(path, directory):
-    """A context in which TensorFlow's errors, but for those of lost processes, become a `UserError` that names what
-    cannot be written, and leave nothing unfinished in the directory."""
+def named(path):
+    """A context in which an error of TensorFlow becomes a `UserError`: the problem that was found in a record, or else
+    the path, of a checkpoint or its directory, and what TensorFlow says.
+    """
     try:
         yield
-    except (tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.CancelledError):
-        raise
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        remove_unfinished(directory)
-        raise UserError(f"{path}: cannot be written: {cause_of(error)}") from error
+    except tf.errors.OpError as error:
+        raise UserError(problem_of(error) or f"{path}: {_cause(error)}") from error
 
 
-def cause_of(error):
-    """What TensorFlow or the system says of an error, without the operation and where it was made."""
-    cause = getattr(error, "message", None) or getattr(error, "strerror", None) or error
-    return str(cause).split("[[")[0].strip()
+def _cause(error):
+    """What TensorFlow says of an error, without the operation and where it was made."""
+    message = re.sub("^Graph execution error:.*?Node: '[^']*'", "", error.message, flags=re.DOTALL)
+    return message.split("[[")[0].strip()
 
 
 def remove_unfinished(directory):
@@ -103,13 +102,11 @@ class Saver(tf.train.Saver):
 
     Args:
       keep: how many checkpoints are kept.
-      is_there: a function that tells whether their directory is still there.
     """
 
-    def __init__(self, keep, is_there):
+    def __init__(self, keep):
         # By relative names, a directory that is copied or moved goes on with its own checkpoints.
         super().__init__(max_to_keep=keep, save_relative_paths=True)
-        self._is_there = is_there
         self._checked = [variable for variable in tf.global_variables() if variable.dtype.base_dtype.is_floating]
         finite = []
         for variable in self._checked:
@@ -124,7 +121,7 @@ class Saver(tf.train.Saver):
           UserError: if a variable is not finite, or the checkpoint cannot be written. Then the older ones stay.
         """
         directory, name = os.path.dirname(save_path), f"{save_path}-{global_step}"
-        if not self._is_there():  # TensorFlow would make it again.
+        if not os.path.exists(os.path.join(directory, FILE)):  # TensorFlow would make the directory again.
             raise UserError(f"{name}: cannot be written: {directory} was removed")
         # Overwritten, it would be damaged for a moment.
         if tf.train.latest_checkpoint(directory) == name:
@@ -132,22 +129,17 @@ class Saver(tf.train.Saver):
         strange = [v.op.name for v, is_finite in zip(self._checked, session.run(self._finite)) if not is_finite]
         if strange:
             raise UserError(f"{name}: is not written: {strange[0]} is not finite. The checkpoints before it are kept")
-        with writing(name, directory):
-            return super().save(session, save_path, global_step=global_step, **arguments)
+        return super().save(session, save_path, global_step=global_step, **arguments)
 
 
 def step_of(checkpoint):
     """How many steps the model of a checkpoint has been trained, an int; 0 if it is None.
 
     Raises:
-      UserError: if the checkpoint cannot be read, or does not say.
+      UserError: if the checkpoint cannot be read or has no `global_step`.
     """
-    try:
+    with named(checkpoint):
         return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
-    except (tf.errors.OpError, ValueError) as error:  # ValueError in TensorFlow 1
-        raise UserError(
-            f"{checkpoint}: expected the checkpoint of a training, got one without its step: {error}"
-        ) from error
 
 
 def newest(directory):
@@ -172,10 +164,8 @@ def compare(checkpoint, variables, settings):
     Raises:
       UserError: if not, which names some that differ, and flags; or if the checkpoint cannot be read.
     """
-    try:
+    with named(checkpoint):
         shapes = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError) as error:  # ValueError in TensorFlow 1
-        raise UserError(f"{checkpoint}: {error}") from error
     differences = {}
     # The weights first, whose shapes say most.
     for name, shape in sorted(
@@ -196,23 +186,20 @@ def compare(checkpoint, variables, settings):
 
 
 def _hint(checkpoint, settings):
-    """Which flags make the model that of the checkpoint, as far as it is known."""
-    kept = load(checkpoint)
-    differing = [name for name in ARCHITECTURE if name in kept and kept[name] != getattr(settings, name)]
-    if "preset" in differing:  # which implies others
-        implied = dict(PUBLISHED, **PRESETS.get(kept["preset"], {}))
-        differing = [name for name in differing if kept[name] != implied.get(name)]
+    """Which settings make the model that of the checkpoint, as far as they are known."""
+    kept, built = load(checkpoint), model_values(settings)
+    differing = [name for name in built if name in kept and kept[name] != built[name]]
+    if "preset" in differing and kept["preset"] in PRESETS:
+        implied = model_values(of_preset(kept["preset"]))
+        differing = [name for name in differing if name == "preset" or kept[name] != implied[name]]
     if not differing:
-        flags = "--clusters, --hidden-size" if settings.cells is None else "--cells, --layers"
-        return f"Look at --preset, {flags}, --num-classes and --feature-sizes"
-    return "It was trained with " + " ".join(_flag(name, kept[name]) for name in differing)
+        sizes = "clusters, hidden_size" if settings.architecture.cells is None else "cells, layers"
+        return f"Look at preset, {sizes}, num_classes and feature_sizes"
+    return "It was trained with " + ", ".join(f"{name} {_text(kept[name])}" for name in differing)
 
 
-def _flag(name, value):
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def restore(session, path, settings, variables=None):
@@ -235,12 +222,9 @@ def restore(session, path, settings, variables=None):
     name = latest(path)
     compare(name, variables, settings)
     try:
-        tf.train.Saver(variables).restore(session, name)
-    except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
-        raise UserError(f"{name}: {error.message}") from error
-    except ValueError as error:  # Where it was removed since it was compared.
-        if exists(name):
-            raise
+        with named(name):
+            tf.train.Saver(variables).restore(session, name)
+    except ValueError as error:  # It was removed since it was compared.
         raise UserError(f"{name}: no checkpoint any more") from error
     return name
 

@@ -1,376 +1,178 @@
-"""A cluster of parameter servers and workers, as the environment variable TF_CONFIG describes it.
+"""One process of a cluster of parameter servers and workers, as the environment variable TF_CONFIG describes it.
 
 For example, on each host with its own `task`::
 
     TF_CONFIG={"cluster": {"ps": ["a:2222"], "worker": ["b:2222", "c:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Worker 0 is the chief, unless there is a job `chief` (or `master`).
+Worker 0 is the chief, unless there is a job `chief` (or `master`). The chief has a heartbeat, a variable on each
+parameter server: it counts the chief's steps, and ends with a mark. The other processes watch it.
 
-How all of them end: each worker keeps a number on each parameter server, its word, which it counts up as long as it is
-there. The chief's last word is how the training ended. A parameter server whose chief falls silent gives up, and so
-does a worker whose chief or parameter server does. A worker that is lost is missed by nobody.
+TensorFlow's servers listen on all network interfaces, whatever their address, and accept anyone who reaches the port.
+Use them in a network that you trust.
 """
 
 import json
+import multiprocessing.pool
 import os
 import re
-import socket
-import threading
 import time
 
 import tensorflow.compat.v1 as tf
-from loupe_examples import commandline
-from loupe_examples.errors import Interrupted, UserError
-
-from yt8m.interrupts import Interrupts
+from loupe_examples.errors import Interrupted, UserError, warn
 
 CHIEFS = ("chief", "master")
-
-# Last words: a worker has left, the chief because the training is complete; or the chief has stopped it.
-LEFT, STOPPED = -1, -2
-ENDING = 2**40  # From there on the chief counts when a signal has come, and it still has a checkpoint to save.
-
-PAUSE = 0.5  # seconds between two words
-SILENCE = 5  # seconds after which a worker is not waited for at the end
-GRACE = 10  # seconds that others, or work that may hang, are waited for at the end
-LOOKUP = 15  # seconds in which a host's name has to be found
-
-# The end of a session because a process at its other end has ended, or has started again.
-LOST = (tf.errors.AbortedError, tf.errors.UnavailableError)
+MARKS = COMPLETE, STOPPED = -1, -2
+GRACE = 10  # seconds in which every process sees a mark, or gets a signal that is sent to all
 
 
-def from_environment():
-    """The process's `Cluster`; None, if TF_CONFIG is not set or has no cluster.
-
-    Raises:
-      UserError: if TF_CONFIG is malformed.
-    """
+def from_environment(wait_seconds):
+    """Returns the process's `Cluster`, or None if TF_CONFIG is not set or describes a single process."""
     text = os.environ.get("TF_CONFIG", "")
     try:
         config = json.loads(text or "{}")
         if not config.get("cluster"):
             return None
-        return Cluster(config["cluster"], config["task"]["type"], int(config["task"]["index"]))
+        process = Cluster(config["cluster"], config["task"]["type"], int(config["task"]["index"]), wait_seconds)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         problem = "expected JSON with cluster and task, whose type and index are in the cluster, and a ps and a worker"
         raise UserError(f"TF_CONFIG: {problem}, got {text}") from error
+    return process if process.num_ps else None
 
 
-class Cluster:
-    """The cluster, seen from one of its processes.
+class Cluster(tf.train.SessionRunHook):
+    """The cluster, seen from one of its processes. As a hook of the training's sessions, it is the heartbeat.
 
     Args:
-      addresses: by job, ps and worker and maybe chief, the list of its processes' addresses.
+      addresses: a dict from each job (ps, worker, and maybe chief) to the list of its processes' addresses.
       job: the process's job.
       index: its number in the job.
+      wait_seconds: how long the heartbeat may stand still before the process gives up.
 
     Raises:
-      ValueError: if there is no such process, no ps or no worker, or more than one chief.
+      ValueError: if there is no such process, no worker, more than one chief, or no ps for several workers.
+      UserError: if an address is malformed.
     """
 
-    def __init__(self, addresses, job, index):
+    def __init__(self, addresses, job, index, wait_seconds=600):
         self.spec = tf.train.ClusterSpec(addresses)
-        self.job = job
-        self.index = index
-        self.num_ps = self.spec.num_tasks("ps")
-        # The chief first.
-        self.workers = [
-            (name, task)
-            for name in CHIEFS + ("worker",)
-            if name in self.spec.jobs
-            for task in self.spec.task_indices(name)
-        ]
-        self.num_workers = len(self.workers)
-        if job not in CHIEFS + ("ps", "worker") or index not in self.spec.task_indices(job) or not self.num_workers:
+        tasks = {name: [(name, task) for task in self.spec.task_indices(name)] for name in self.spec.jobs}
+        chiefs = [task for name in CHIEFS for task in tasks.get(name, [])]
+        workers = chiefs + tasks.get("worker", [])
+        servers = tasks.get("ps", [])
+        can_train = len(workers) == 1 or workers and servers
+        if (job, index) not in servers + workers or not can_train or len(chiefs) > 1:
             raise ValueError
-        if sum(name in CHIEFS for name, _ in self.workers) > 1:
-            raise ValueError
+        for address in [address for name in self.spec.jobs for address in self.spec.job_tasks(name)]:
+            if not re.fullmatch(r".+:\d{1,5}", address):  # TensorFlow 1.15 would crash.
+                raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
+        self.num_ps = len(servers)
         self.is_ps = job == "ps"
-        self.is_chief = (job, index) == self.workers[0]
+        self.rank = None if self.is_ps else workers.index((job, index))
+        self.is_chief = self.rank == 0
         self.device = f"/job:{job}/task:{index}"
-        self.interrupts = Interrupts()
-        self.is_over = threading.Event()
-        self._lines = []
+        self.target = None  # of TensorFlow's sessions, once the server has started
+        self._job, self._index, self._wait_seconds = job, index, wait_seconds
+        self._count, self._heard = None, time.monotonic()
 
     def config(self):
-        """A configuration for sessions, which wait for the parameter servers but not for the other workers."""
+        """Returns a configuration for sessions, which wait for the parameter servers but not for other workers."""
         return tf.ConfigProto(device_filters=[self.device] if self.is_ps else ["/job:ps", self.device])
 
     def start(self, config=None):
-        """Starts TensorFlow's server of this process and, in a worker, its words to the parameter servers.
-
-        Returns:
-          The server's target for sessions.
-
-        Raises:
-          UserError: if a host is not found, or the server cannot have its address.
-        """
-        commandline.end_at_once()
-        self._look_up_hosts()
-        address = self.spec.task_address(self.job, self.index)
+        """Starts TensorFlow's server of this process. Raises a `UserError` if it cannot listen on its port."""
         try:
-            self.server = tf.train.Server(self.spec, self.job, self.index, config=config or self.config())
-        except (tf.errors.OpError, ValueError, OverflowError) as error:
-            message = getattr(error, "message", error)
-            raise UserError(f"TF_CONFIG: {address}: expected one that is free on this host: {message}") from error
-        if not self.is_ps:
-            self._lines = [_Line(self, index) for index in range(self.num_ps)]
-            for line in self._lines:
-                line.start()
-        return self.server.target
+            self._server = tf.train.Server(self.spec, self._job, self._index, config=config or self.config())
+        except (tf.errors.OpError, ValueError) as error:
+            address = self.spec.task_address(self._job, self._index)
+            raise UserError(f"TF_CONFIG: {address}: expected a free port of this host: {error}") from error
+        self.target = self._server.target
 
-    def run(self, work, wait_seconds, is_complete):
-        """Does a worker's work, in a thread of its own, while this one watches over the cluster.
-
-        Args:
-          work: a function that calls `start`, and heeds `interrupts.number` and `is_over`.
-          wait_seconds: how long nothing may be heard of the chief or of a parameter server. Then the process ends with
-            status 2 and a line on stderr; or in silence with 0, if the training is complete.
-          is_complete: a function that tells that from the checkpoints.
-
-        Returns:
-          What `work` returns.
-
-        Raises:
-          What `work` raises, unless it is an error of TensorFlow when the training is over.
-        """
-        outcome = {}
-
-        def noted():
-            try:
-                outcome["value"] = work()
-            except BaseException as error:
-                outcome["error"] = error
-
-        thread = threading.Thread(target=noted, daemon=True)
-        with self.interrupts:
-            thread.start()
-            watch = _Watch(self, wait_seconds, is_complete)
-            while thread.is_alive():
-                thread.join(PAUSE / 5)
-                watch.look()
-            has_failed = "error" in outcome
-            # That the training is complete, those have to hear too that have not started yet.
-            seconds_to_start = wait_seconds if self.is_chief and not has_failed else 0
-            self._leave(STOPPED if self.is_chief and has_failed else LEFT, GRACE, seconds_to_start)
-        # Where the training is over, the parameter servers may end in the midst of a worker's step.
-        if has_failed and not (self.is_over.is_set() and isinstance(outcome["error"], tf.errors.OpError)):
-            raise outcome["error"]
-        return outcome.get("value")
-
-    def wait_for(self, missing, step=None, steps=None):
-        """Waits until the chief has initialised the variables and, if `steps` are given, not as many are done.
-
-        Args:
-          missing: the names of variables that are not initialised, a string tensor.
-          step: the global step, a tensor. Default None: it does not matter.
-          steps: an int.
-
-        Returns:
-          Whether it is so: False, if the training is over or a signal has come.
-        """
-        while not self.is_over.is_set() and self.interrupts.number is None:
-            try:
-                with tf.Session(self.server.target, graph=missing.graph, config=self.config()) as session:
-                    while not self.is_over.is_set() and self.interrupts.number is None:
-                        if not session.run(missing).size and (steps is None or session.run(step) < steps):
-                            return True
-                        time.sleep(PAUSE)
-            except LOST:
-                time.sleep(PAUSE)
-        return False
-
-    def serve(self, wait_seconds):
-        """Serves variables until the chief says that the training has ended, and the workers have left.
-
-        Args:
-          wait_seconds: how long nothing may be heard of the chief.
-
-        Raises:
-          UserError: if the chief has stopped the training, or nothing was heard of it.
-          Interrupted: after a signal, but only when the chief has had time to save a checkpoint.
-        """
-        with self.interrupts, tf.Graph().as_default():
-            words = [self.word(self.index, rank) for rank in range(self.num_workers)]
-            with tf.Session(self.start(), config=self.config()) as session:
-                clocks = [_Clock() for _ in words]
-                ends = signalled = None
-                while True:
-                    for clock, word in zip(clocks, words):
-                        clock.see(_value(session, word))
-                    chief, *others = clocks
-                    has_ended = chief.word in (LEFT, STOPPED)
-                    ends = ends or (_Clock() if has_ended else None)
-                    signalled = signalled or (self.interrupts.number and _Clock())
-                    if has_ended and (ends.age() > GRACE or not any(clock.is_there() for clock in others)):
-                        self._check_signal()
-                        if chief.word == STOPPED:
-                            raise UserError(f"{self._chief()} has stopped the training")
-                        return
-                    is_saving = chief.is_there() and (chief.word >= ENDING or signalled and signalled.age() < GRACE)
-                    if not has_ended and not is_saving:
-                        self._check_signal()
-                    if not has_ended and chief.age() > wait_seconds:
-                        raise UserError(_silent(self._chief(), wait_seconds))
-                    time.sleep(PAUSE)
-
-    def word(self, index, rank):
-        """The variable on a parameter server that holds a worker's word; uninitialised, until it has said one."""
-        with tf.device(f"/job:ps/task:{index}"):
-            return tf.Variable(
-                0, name=f"cluster/word_{rank}", dtype=tf.int64, trainable=False, collections=[], use_resource=True
-            )
-
-    def _check_signal(self):
-        if self.interrupts.number is not None:
-            raise Interrupted(self.interrupts.number, f"parameter server {self.index} has ended")
-
-    def _chief(self):
-        return f"the chief {self.spec.task_address(*self.workers[0])}"
-
-    def _look_up_hosts(self):
-        """Hosts may start later than this process, and their names with them; but not much.
-
-        Without another worker, which may be lost with its name, all goes on.
-        """
-        for job in self.spec.jobs:
-            for address in self.spec.job_tasks(job):
-                if not re.fullmatch(r".+:\d{1,5}", address):
-                    raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
-        start = time.time()
-        needed = [self.workers[0], (self.job, self.index)] + [("ps", index) for index in range(self.num_ps)]
-        for address in [self.spec.task_address(*process) for process in needed]:
-            host, port = address.rsplit(":", 1)
-            while True:
+    def serve(self, interrupts):
+        """Serves variables until the chief has put a mark and the workers have had time to see it."""
+        self.start()
+        with tf.Graph().as_default(), tf.Session(self.target, config=self.config()) as session:
+            count = self._counter(self._index).read_value()
+            while self._count not in MARKS or self._silence() < GRACE:
                 try:
-                    socket.getaddrinfo(host.strip("[]"), int(port))
+                    self._hear(session.run(count))
+                except tf.errors.FailedPreconditionError:  # The chief has not begun.
+                    pass
+                # After a signal, the chief saves a checkpoint. If it begins another step, it did not get the signal.
+                if interrupts.number and (self._count is None or self._heard > interrupts.time + GRACE):
                     break
-                except (OSError, UnicodeError, OverflowError) as error:
-                    if time.time() - start > LOOKUP:
-                        raise UserError(f"TF_CONFIG: {address}: {getattr(error, 'strerror', None) or error}") from error
-                    time.sleep(PAUSE)
+                self._check_silence()
+                time.sleep(0.5)
+        self.check_end(interrupts)
 
-    def _leave(self, word, seconds, seconds_to_start=0):
-        """Says a last word to the parameter servers, for so many seconds at most, or to those that have not started."""
-        start = time.monotonic()
-        for line in self._lines:
-            line.last = word
-        for line in self._lines:
-            while line.is_alive():
-                has_more = not line.has_answered and self.interrupts.number is None
-                if time.monotonic() - start > (max(seconds, seconds_to_start) if has_more else seconds):
-                    break
-                line.join(PAUSE)
+    def run(self, work, interrupts, is_complete):
+        """Does a worker's work in a thread, because a session that waits for a lost process never ends.
 
-
-class _Line(threading.Thread):
-    """A worker's words to a parameter server, with a session of their own, because its work may keep the other one."""
-
-    def __init__(self, cluster, index):
-        super().__init__(daemon=True)
-        self.address = cluster.spec.task_address("ps", index)
-        self.has_answered = False
-        self.last = None  # The word to end with.
-        self.server, self.chief = _Clock(), _Clock()
-        self._cluster = cluster
-        self._index = index
-        self._count = 0
-
-    def run(self):
-        while True:
-            try:
-                with tf.Graph().as_default():
-                    return self._talk()
-            except tf.errors.OpError:
-                time.sleep(PAUSE)
-
-    def _talk(self):
-        cluster = self._cluster
-        own = cluster.word(self._index, cluster.workers.index((cluster.job, cluster.index)))
-        chief = None if cluster.is_chief else cluster.word(self._index, 0)
-        said = tf.placeholder(tf.int64, [])
-        say = own.assign(said, read_value=False)
-        config = tf.ConfigProto(device_filters=[f"/job:ps/task:{self._index}", cluster.device])
-        with tf.Session(cluster.server.target, config=config) as session:
-            while True:
-                last, self._count = self.last, self._count + 1
-                word = self._count + (ENDING if cluster.interrupts.number is not None else 0)
-                session.run(say, {said: word if last is None else last})
-                self.has_answered = True
-                self.server.see(self._count)
-                if last is not None:
+        Args:
+          work: a function.
+          interrupts: a `training.Interrupts`.
+          is_complete: a function that tells whether the last checkpoint has been saved. If so, the worker does not wait
+            any longer for others.
+        """
+        pool = multiprocessing.pool.ThreadPool(2)
+        mark, seconds = STOPPED, GRACE
+        try:
+            outcome = pool.apply_async(work)
+            while not outcome.ready():
+                outcome.wait(1)
+                is_waiting = self._silence() > GRACE and not self.is_chief  # The chief may be saving a checkpoint.
+                if is_waiting and is_complete():
                     return
-                if chief is not None:
-                    self.chief.see(_value(session, chief))
-                time.sleep(PAUSE)
+                if interrupts.number and (self._count is None or is_waiting):
+                    raise Interrupted(interrupts.number, "this process was waiting for others")
+                self._check_silence()
+            outcome.get()
+            mark, seconds = COMPLETE, self._wait_seconds
+        finally:
+            if self.is_chief and self.target:
+                pool.apply_async(self._put, [mark], error_callback=warn).wait(seconds)
 
+    def check_end(self, interrupts):
+        """Raises an error if this process has ended because of a signal, or because the chief has stopped."""
+        if interrupts.number and self._count != COMPLETE:
+            raise Interrupted(interrupts.number, "this process has left the training")
+        if self._count == STOPPED:
+            raise UserError("the chief has stopped the training")
 
-class _Watch:
-    """Ends the process when the others say so, or nothing is heard of them."""
+    def begin(self):
+        # The chief initialises local variables with each session; a worker waits for global variables.
+        collection = tf.GraphKeys.LOCAL_VARIABLES if self.is_chief else tf.GraphKeys.GLOBAL_VARIABLES
+        counters = [self._counter(index, collection) for index in range(self.num_ps)]
+        self._fetches = [counters[0].read_value()]
+        if self.is_chief:
+            self._fetches += [counter.assign_add(1, read_value=False) for counter in counters]
 
-    def __init__(self, cluster, wait_seconds, is_complete):
-        self._cluster = cluster
-        self._wait_seconds = wait_seconds
-        self._is_complete = is_complete
-        self._ends = None
+    def after_create_session(self, session, coord):
+        self._hear(0)
 
-    def look(self):
-        cluster, lines = self._cluster, self._cluster._lines
-        words = [line.chief.word for line in lines]
-        if not cluster.is_chief and LEFT in words:
-            cluster.is_over.set()
-        if cluster.is_over.is_set() or cluster.interrupts.number is not None:
-            self._ends = self._ends or _Clock()
-            # A checkpoint may take its time to be saved, if there are parameter servers to save it from.
-            may_hang = cluster.is_over.is_set() or any(line.server.age() > SILENCE for line in lines)
-            if may_hang and self._ends.age() > GRACE:
-                self._end_at_once()
-        elif not cluster.is_chief and STOPPED in words:
-            self._give_up(f"{cluster._chief()} has stopped the training")
-        for line in lines:
-            if line.server.age() > self._wait_seconds:
-                self._give_up(_silent(f"the parameter server {line.address}", self._wait_seconds))
-        if lines and not cluster.is_chief and min(line.chief.age() for line in lines) > self._wait_seconds:
-            self._give_up(_silent(cluster._chief(), self._wait_seconds))
+    def before_run(self, run_context):
+        return tf.train.SessionRunArgs(self._fetches)
 
-    def _end_at_once(self):
-        """Where the work hangs in native code."""
-        number = self._cluster.interrupts.number
-        if number is None:
-            commandline.end(0)
-        commandline.end(128 + number, "interrupted", "what came after the last checkpoint is lost")
+    def after_run(self, run_context, run_values):
+        self._hear(run_values.results[0])
+        if self._count in MARKS:
+            run_context.request_stop()
 
-    def _give_up(self, problem):
-        if not self._cluster.is_chief and self._is_complete():
-            commandline.end(0)
-        self._cluster._leave(STOPPED if self._cluster.is_chief else LEFT, PAUSE * 4)
-        commandline.end(2, "error", problem)
+    def _counter(self, index, *collections):
+        with tf.device(f"/job:ps/task:{index}"):
+            name = f"heartbeat_{index}"
+            return tf.Variable(0, False, name=name, dtype=tf.int64, collections=collections, use_resource=True)
 
+    def _put(self, mark):
+        with tf.Graph().as_default(), tf.Session(self.target, config=self.config()) as session:
+            session.run([self._counter(index).assign(mark, read_value=False) for index in range(self.num_ps)])
 
-class _Clock:
-    """How long ago a word changed."""
+    def _hear(self, count):
+        if count != self._count:
+            self._count, self._heard = count, time.monotonic()
 
-    def __init__(self):
-        self.word = None
-        self._time = time.monotonic()
+    def _silence(self):
+        return time.monotonic() - self._heard
 
-    def see(self, word):
-        if word != self.word:
-            self.word, self._time = word, time.monotonic()
-
-    def age(self):
-        return time.monotonic() - self._time
-
-    def is_there(self):
-        return self.word is not None and self.word > 0 and self.age() < SILENCE
-
-
-def _value(session, word):
-    try:
-        return int(session.run(word.read_value()))
-    except tf.errors.FailedPreconditionError:  # Nothing was said yet.
-        return None
-
-
-def _silent(who, seconds):
-    return f"nothing was heard of {who} for {seconds:g} seconds"
+    def _check_silence(self):
+        if self._silence() > self._wait_seconds and self._count not in MARKS:
+            raise UserError(f"the chief or a parameter server has been silent for {self._wait_seconds:g} seconds")

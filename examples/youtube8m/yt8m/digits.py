@@ -11,19 +11,19 @@ import numpy as np
 from loupe_examples import patches
 from loupe_examples.errors import UserError
 
-from yt8m import records
+from yt8m import writing
 
 NUM_SHARDS = {"train": 4, "validate": 2, "test": 2}
 
 
-def provide(settings, split):
-    """Gives settings without data those of a split of the digits, which are written first if they are not there."""
-    if settings.data is None:
-        settings.data = prepare(settings.digits)[split]
+def provide(data, split):
+    """Sets the files of data without files to a split of the digits, which are written first if they are not there."""
+    if data.files is None:
+        data.files = prepare(data.digits)[split]
 
 
-def prepare(directory, again=False):
-    """Writes the shards into the directory, unless they are all there, or `again`.
+def prepare(directory):
+    """Writes the shards into the directory, unless they are all there.
 
     Returns:
       For each split, train, validate and test, the list of its files.
@@ -35,12 +35,12 @@ def prepare(directory, again=False):
         split: [os.path.join(directory, f"{split}{number:02}.tfrecord") for number in range(count)]
         for split, count in NUM_SHARDS.items()
     }
-    if again or not all(os.path.exists(file) for names in files.values() for file in names):
+    if not all(os.path.exists(file) for names in files.values() for file in names):
         try:
             os.makedirs(directory, exist_ok=True)
             for split, examples in _examples().items():
                 for number, file in enumerate(files[split]):
-                    records.write(file, examples[number :: len(files[split])])
+                    writing.write(file, examples[number :: len(files[split])])
         except OSError as error:
             raise UserError(f"{directory}: {error.strerror or error}") from error
     return files
@@ -55,7 +55,7 @@ def _examples():
     for place, number in enumerate(order):
         split = {0: "test", 1: "validate"}.get(place % 7, "train")
         known = None if split == "test" else [labels[number]]
-        examples[split].append(records.example(b"digit%04d" % number, _features(images[number]), known))
+        examples[split].append(writing.example(b"digit%04d" % number, _features(images[number]), known))
     return examples
 
 

@@ -4,8 +4,8 @@ import argparse
 
 from loupe_examples.commandline import Parser, above_zero, decay, factor, names, not_negative, positive, seed, sizes
 
-from yt8m.presets import DEFAULT, PRESETS, TOP_K
-
+from yt8m.presets import DEFAULT, PRESETS
+from yt8m.settings import SAMPLINGS, Data, Training
 
 _PRESET = "What is not given is the preset's, or the digits' own (see README.md)."
 _KEPT = (
@@ -36,16 +36,20 @@ def training(description):
         help="of the initial weights and the order of the videos (default: that with which the training began, or any)",
     )
     group.add_argument("--towers", type=positive, help="how many devices share a batch (default: all GPUs)")
-    group.add_argument("--checkpoint-seconds", type=positive, default=600, help="between two checkpoints")
-    group.add_argument("--keep", type=positive, default=5, help="how many checkpoints are kept")
+    group.add_argument(
+        "--checkpoint-seconds", type=positive, default=Training.checkpoint_seconds, help="between two checkpoints"
+    )
+    group.add_argument("--keep", type=positive, default=Training.keep, help="how many checkpoints are kept")
     group.add_argument(
         "--wait-seconds",
         type=above_zero,
-        default=600,
+        default=Training.wait_seconds,
         help="in a cluster, how long nothing may be heard of the chief or a parameter server before the training is "
         "given up",
     )
-    group.add_argument("--summary-steps", type=positive, default=100, help="between TensorBoard's scalars")
+    group.add_argument(
+        "--summary-steps", type=positive, default=Training.summary_steps, help="between TensorBoard's scalars"
+    )
     return parser
 
 
@@ -69,13 +73,15 @@ def inference(description, split):
 
 
 def add_digits(parser):
-    parser.add_argument("--digits", default="digits", metavar="DIRECTORY", help="where the digits are, or shall be")
+    parser.add_argument(
+        "--digits", default=Data.digits, metavar="DIRECTORY", help="where the digits are, or will be written"
+    )
 
 
 def add_output(parser, **arguments):
     """Adds what the programs that write a submission file share."""
     parser.add_argument("--output", metavar="FILE", help="the submission file to write", **arguments)
-    parser.add_argument("--top", type=positive, default=TOP_K, metavar="N", help="how many classes a video gets")
+    parser.add_argument("--top", type=positive, default=20, metavar="N", help="how many classes a video gets")
 
 
 def presets(text):
@@ -92,6 +98,7 @@ def _add_data(parser, split, source):
     group = parser.add_argument_group("data", source)
     group.add_argument(
         "--data",
+        dest="files",
         nargs="+",
         metavar="PATTERN",
         help=f"TFRecord files of frame-level features, as names or patterns such as 'data/{split}*.tfrecord' "
@@ -106,13 +113,13 @@ def _add_data(parser, split, source):
     group.add_argument("--max-frames", type=positive, help="how many leading frames of a video are read")
     group.add_argument(
         "--frame-sampling",
-        choices=["random", "run", "all"],
+        choices=SAMPLINGS,
         help="random: --iterations frames drawn with replacement; run: as many in a row; all: all frames there are",
     )
     group.add_argument("--iterations", type=positive, help="how many frames are sampled of a video")
     group.add_argument("--batch-size", type=positive, help="how many videos a batch has")
-    group.add_argument("--readers", type=positive, default=8, help="how many files are read at a time")
-    group.add_argument("--skip-corrupt", action="store_true", help="count corrupt and truncated files, and go on")
+    group.add_argument("--readers", type=positive, default=Data.readers, help="how many files are read at a time")
+    group.add_argument("--skip-corrupt", action="store_true", help="count and skip damaged files and bad videos")
 
 
 def _add_model(parser, source, preset):

@@ -29,14 +29,14 @@ POOLINGS = {
 Model = collections.namedtuple("Model", "predictions loss regularization")
 
 
-def build(frames, num_frames, settings, is_training, labels=None):
+def build(frames, num_frames, data, architecture, is_training, labels=None):
     """Builds a model in the current variable scope, in the published variables' names and order.
 
     Args:
       frames: float32 [B, F, D], the features side by side, not normalised.
       num_frames: how many leading frames of each video are real, an integer tensor [B]; or None, if all are.
-      settings: has the names and sizes of the features, `num_classes` and the values of the model's flags (see
-        `flags`) and `pooling`, a key of `POOLINGS` or of `recurrent.CELLS`, as attributes.
+      data: a `settings.Data`, which says what features the frames have and how many classes there are.
+      architecture: a `settings.Architecture`.
       is_training: whether batch norm uses the statistics of the batch, and adds to ``tf.GraphKeys.UPDATE_OPS``.
       labels: bool [B, V]. Default None: there is no loss.
 
@@ -48,39 +48,39 @@ def build(frames, num_frames, settings, is_training, labels=None):
       UserError: if there are too few clusters for one of the features.
     """
     batch_norm = slim.arg_scope(
-        [slim.batch_norm], decay=settings.batch_norm_decay, center=True, scale=True, is_training=is_training
+        [slim.batch_norm], decay=architecture.batch_norm_decay, center=True, scale=True, is_training=is_training
     )
     with batch_norm:
-        if settings.pooling in recurrent.CELLS:
-            video = recurrent.last_states(frames, num_frames, settings, is_training)
+        if architecture.pooling in recurrent.CELLS:
+            video = recurrent.last_states(frames, num_frames, architecture)
         else:
-            video = _late_fusion(frames, num_frames, settings, is_training)
-        probabilities, regularization = _mixture_of_experts(video, settings)
-        if settings.probability_gating:
+            video = _late_fusion(frames, num_frames, data, architecture, is_training)
+        probabilities, regularization = _mixture_of_experts(video, data.num_classes, architecture)
+        if architecture.probability_gating:
             with _renamed_variables({"gating_weights": "gating_prob_weights", "gating_bn": "gating_prob_bn"}):
                 probabilities = loupe.context_gating(probabilities, is_training=is_training)
     loss = None if labels is None else _cross_entropy(probabilities, tf.cast(labels, tf.float32))
     return Model(probabilities, loss, regularization)
 
 
-def build_on(batch, settings, is_training):
+def build_on(batch, data, architecture, is_training):
     """Builds a model on a batch of `records.dataset`, with its loss; otherwise as `build`."""
     num_frames = batch["num_frames"]
-    if settings.frame_sampling == "random" and settings.pooling not in recurrent.CELLS:
+    if data.frame_sampling == "random" and architecture.pooling not in recurrent.CELLS:
         # Frames that were drawn at random fill the list, and what tells padding apart would cost time for nothing.
         num_frames = None
-    return build(batch["frames"], num_frames, settings, is_training, batch["labels"])
+    return build(batch["frames"], num_frames, data, architecture, is_training, batch["labels"])
 
 
-def _late_fusion(frames, num_frames, settings, is_training):
+def _late_fusion(frames, num_frames, data, architecture, is_training):
     """The frames pooled, projected and gated. [B, H]"""
-    video = LateFusion(frames, settings, is_training).forward(frames, num_frames)
-    if settings.relu:
+    video = LateFusion(frames, data, architecture, is_training).forward(frames, num_frames)
+    if architecture.relu:
         video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
     else:
         initializer = tf.random_normal_initializer(stddev=0.01)
-        video += tf.get_variable("hidden1_biases", [settings.hidden_size], initializer=initializer)
-    if settings.gating:
+        video += tf.get_variable("hidden1_biases", [architecture.hidden_size], initializer=initializer)
+    if architecture.gating:
         with _renamed_variables({"gating_weights": "gating_weights_2"}):
             video = loupe.context_gating(video, is_training=is_training)
     return video
@@ -91,15 +91,16 @@ class LateFusion(loupe.PoolingBaseModel):
 
     Args:
       frames: the frames [B, F, D] of `forward`.
-      settings, is_training: as for `build`.
+      data, architecture, is_training: as for `build`.
     """
 
-    def __init__(self, frames, settings, is_training):
+    def __init__(self, frames, data, architecture, is_training):
         max_samples = tf.dimension_value(frames.shape[1]) or tf.shape(frames)[1]
-        width = sum(settings.feature_sizes)
-        clusters = width if settings.pooling == "mean" else settings.clusters
-        super().__init__(width, max_samples, clusters, settings.hidden_size, gating=False, is_training=is_training)
-        self.settings = settings
+        width = sum(data.feature_sizes)
+        clusters = width if architecture.pooling == "mean" else architecture.clusters
+        super().__init__(width, max_samples, clusters, architecture.hidden_size, gating=False, is_training=is_training)
+        self.data = data
+        self.architecture = architecture
 
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
@@ -108,7 +109,7 @@ class LateFusion(loupe.PoolingBaseModel):
             rows = self._scaled_later(samples.rows, [layer for _, layer in layers])
         else:
             rows = slim.batch_norm(samples.rows, scope="input_bn")
-        parts = tf.split(samples.scattered(rows), list(self.settings.feature_sizes), axis=2)
+        parts = tf.split(samples.scattered(rows), list(self.data.feature_sizes), axis=2)
         pooled = []
         for part, (scope, layer) in zip(parts, layers):
             with tf.variable_scope(scope):
@@ -117,7 +118,7 @@ class LateFusion(loupe.PoolingBaseModel):
 
     def _scaled_later(self, rows, layers):
         """The rows by a batch norm whose scale and shift the layers apply."""
-        sizes = list(self.settings.feature_sizes)
+        sizes = list(self.data.feature_sizes)
         with tf.variable_scope("input_bn"):
             shift = tf.get_variable("beta", [sum(sizes)], initializer=tf.zeros_initializer())
             scale = tf.get_variable("gamma", [sum(sizes)], initializer=tf.ones_initializer())
@@ -127,14 +128,12 @@ class LateFusion(loupe.PoolingBaseModel):
 
     def _layers(self):
         """Of each feature, the variable scope and the layer."""
-        first, others, suffix, divisor = POOLINGS[self.settings.pooling]
+        first, others, suffix, divisor = POOLINGS[self.architecture.pooling]
         layers = []
-        for number, (name, size) in enumerate(zip(self.settings.feature_names, self.settings.feature_sizes)):
+        for number, (name, size) in enumerate(zip(self.data.feature_names, self.data.feature_sizes)):
             clusters = self.cluster_size // (1 if number == 0 else divisor)
             if clusters == 0:
-                raise UserError(
-                    f"--clusters: expected at least {divisor}, for feature {name}, got {self.settings.clusters}"
-                )
+                raise UserError(f"clusters: expected at least {divisor}, for feature {name}, got {self.cluster_size}")
             method = first if number == 0 else others
             if self.is_training is not False:  # Without gradients, scaling the frames is faster.
                 method = OF_SCALED.get(method, method)
@@ -152,12 +151,12 @@ def _renamed_variables(renamed):
         yield
 
 
-def _mixture_of_experts(x, settings):
+def _mixture_of_experts(x, num_classes, architecture):
     """For each class, the mean of its experts' opinions of x [B, H], weighted by gates; [B, V], and the L2 penalty.
 
     The gates are shared with a dummy expert, whose opinion is 0.
     """
-    num_classes, mixtures = settings.num_classes, settings.mixtures
+    mixtures = architecture.mixtures
     width = tf.dimension_value(x.shape[1])
     glorot = tf.glorot_uniform_initializer()
     with tf.variable_scope("gates"):
@@ -169,7 +168,7 @@ def _mixture_of_experts(x, settings):
     experts = tf.sigmoid(tf.nn.bias_add(loupe.project(x, expert_weights), expert_biases))
     experts = tf.reshape(experts, [-1, num_classes, mixtures])
     probabilities = tf.reduce_sum(gates[:, :, :mixtures] * experts, axis=2)
-    return probabilities, settings.moe_l2 * (tf.nn.l2_loss(gate_weights) + tf.nn.l2_loss(expert_weights))
+    return probabilities, architecture.moe_l2 * (tf.nn.l2_loss(gate_weights) + tf.nn.l2_loss(expert_weights))
 
 
 def _cross_entropy(probabilities, labels):

@@ -1,30 +1,8 @@
-"""The values of the settings: those of the published models by name, and those for the digits."""
+"""The published models by name, and the values for the digits: where they differ from the defaults of `settings`.
 
-# What the published models have in common. None, here and below: the model has no such thing.
-PUBLISHED = {
-    "feature_names": ("rgb", "audio"),
-    "feature_sizes": (1024, 128),
-    "num_classes": 3862,
-    "max_frames": 300,
-    "frame_sampling": "random",
-    "iterations": 300,
-    "shuffle_buffer": 1000,
-    "hidden_size": 1024,
-    "relu": False,
-    "gating": True,
-    "probability_gating": True,
-    "cells": None,
-    "layers": None,
-    "mixtures": 2,
-    "moe_l2": 1e-6,
-    "batch_norm_decay": 0.999,
-    "batch_size": 80,
-    "learning_rate": 0.0002,
-    "learning_rate_decay": 0.8,
-    "learning_rate_decay_examples": 4000000,
-    "clip_norm": 1.0,
-    "steps": 300000,
-}
+None means that the model has no such thing.
+"""
+
 PLAIN = {"gating": False, "probability_gating": False, "moe_l2": 1e-8}
 RECURRENT = {
     "clusters": None,
@@ -59,9 +37,7 @@ PRESETS = dict(
 )
 DEFAULT = "gated-netvlad"
 
-TOP_K = 20  # How many predictions of a video count in the challenge.
-
-# In place of the preset's, if it has it, where the digits are the data: a small model that learns in seconds.
+# In place of the preset's, if its model has it, where the digits are the data: a small model that learns in seconds.
 DIGITS = {
     "feature_names": ("rgb", "audio"),
     "feature_sizes": (9, 6),

@@ -14,25 +14,24 @@ def count_gpus():
     return len(tf.config.experimental.list_physical_devices("GPU"))
 
 
-def config(settings, cluster=None):
+def config(towers, cluster=None):
     """The configuration of sessions that have devices for the towers: GPUs, or else as many virtual CPUs."""
     result = cluster.config() if cluster else tf.ConfigProto()
     result.allow_soft_placement = True
     if not count_gpus():
-        result.device_count["CPU"] = settings.towers
+        result.device_count["CPU"] = towers
     return result
 
 
 def build(batch, settings, cluster=None):
     """Builds a step of training in the default graph.
 
-    Each of `settings.towers` devices takes its part of the batch. Their gradients are averaged, each variable's is
-    clipped to the norm `settings.clip_norm`, and Adam applies them. Batch norm's moving averages follow the first
-    tower.
+    Each tower, a device, takes its part of the batch. The towers' gradients are averaged, each variable's is clipped to
+    the norm `clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower.
 
     Args:
       batch: the next batch of `records.dataset`, a dict of tensors.
-      settings: the settings of a training (see `settings.settle`).
+      settings: a `settings.Settings`.
       cluster: a `cluster.Cluster`, whose parameter servers hold the variables, hidden1_weights in parts. Default None.
 
     Returns:
@@ -41,9 +40,10 @@ def build(batch, settings, cluster=None):
     Raises:
       UserError: if the towers cannot share the batch evenly, or the model cannot be built.
     """
-    towers = settings.towers
-    if settings.batch_size % towers:
-        raise UserError(f"--batch-size: expected a multiple of --towers = {towers}, got {settings.batch_size}")
+    training, batch_size = settings.training, settings.data.batch_size
+    towers = training.towers
+    if batch_size % towers:
+        raise UserError(f"batch_size: expected a multiple of towers = {towers}, got {batch_size}")
     prefix = cluster.device if cluster else ""
     with tf.device(prefix + "/cpu:0"):
         parts = {name: tf.split(value, towers) for name, value in batch.items()}
@@ -52,10 +52,10 @@ def build(batch, settings, cluster=None):
     with tf.device(devices[0]):
         global_step = tf.train.get_or_create_global_step()
         learning_rate = tf.train.exponential_decay(
-            settings.learning_rate,
-            global_step * settings.batch_size,
-            settings.learning_rate_decay_examples,
-            settings.learning_rate_decay,
+            training.learning_rate,
+            global_step * batch_size,
+            training.learning_rate_decay_examples,
+            training.learning_rate_decay,
             staircase=True,
         )
         optimizer = tf.train.AdamOptimizer(learning_rate)
@@ -64,7 +64,8 @@ def build(batch, settings, cluster=None):
         with tf.device(device), tf.variable_scope(
             tf.get_variable_scope(), reuse=number > 0, custom_getter=_partitioning(cluster)
         ):
-            tower = model.build_on({name: part[number] for name, part in parts.items()}, settings, is_training=True)
+            part = {name: values[number] for name, values in parts.items()}
+            tower = model.build_on(part, settings.data, settings.architecture, is_training=True)
             built.append(tower)
             if number == 0:
                 updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
@@ -75,7 +76,7 @@ def build(batch, settings, cluster=None):
             sums = [tf.add_n([gradient for gradient, _ in pairs]) for pairs in zip(*gradients)]
             averaged = [(total / towers, variable) for total, (_, variable) in zip(sums, gradients[0])]
         with tf.control_dependencies(updates):
-            train = optimizer.apply_gradients(clipped(averaged, settings.clip_norm), global_step)
+            train = optimizer.apply_gradients(clipped(averaged, training.clip_norm), global_step)
         with tf.control_dependencies([train]):
             count = tf.identity(global_step.read_value())
         return Step(
