@@ -57,7 +57,10 @@ def test_a_list_is_pooled_at_its_true_length(configuration, session, rng):
         ]
     )
     assert relative_error(came, expected) <= 1e-6
-    assert all(relative_error(*pair) <= 1e-5 for pair in zip(came_gradients, expected_gradients))
+    largest = max(np.abs(gradient).max() for gradient in expected_gradients)
+    for gradient, value in zip(came_gradients, expected_gradients):
+        # A gradient that is zero but for rounding is compared with the largest.
+        assert np.abs(gradient - value).max() <= 1e-5 * max(np.abs(value).max(), 1e-2 * largest)
 
 
 @each_method
@@ -230,7 +233,7 @@ def test_without_lengths_the_graph_has_nothing_of_them(configuration, graph):
     with tf.Graph().as_default() as with_lengths:
         configuration.layer().forward(x, LENGTHS)
     # By type, so as not to depend on names.
-    checks_and_masks = {"Assert", "GatherNd", "GatherV2", "Range", "ScatterNd", "Select", "SelectV2", "Where"}
+    checks_and_masks = {"Assert", "GatherNd", "GatherV2", "ScatterNd", "Select", "SelectV2", "Where"}
     assert not checks_and_masks & {node.op for node in plain.node}
     assert checks_and_masks & {op.type for op in with_lengths.get_operations()}
     assert len(plain.node) < len(with_lengths.get_operations())

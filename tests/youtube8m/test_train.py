@@ -340,6 +340,7 @@ def test_a_second_signal_acts_as_it_did():
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # of the learning rate
 @pytest.mark.parametrize(
     "steps, rate, problem",
     [
