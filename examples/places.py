@@ -294,14 +294,15 @@ def line(result):
 def chart(results, caption):
     """A figure of bars: the recall at 1 of each method, without and with whitening."""
     figure, axes = charts.bars(0.14, 0.78, "Places found again, by one vector for each view", caption)
+    fontsize = min(9, 160 / len(results))  # So that the labels of neighbours do not overlap.
     for offset, whitening, color in zip((-0.2, 0.2), ("", "PCA"), charts.COLORS):
         own = [result for result in results if result.whitening == whitening]
         recalls = [result.test[0] for result in own]
         label = "PCA-whitened" if whitening else "as they are"
         bars = axes.bar(np.arange(len(own)) + offset, recalls, 0.38, color=color, label=label)
-        charts.labelled(axes, bars, 2)
+        charts.labelled(axes, bars, 2, fontsize)
     axes.set_xticks(range(len(own)))
-    axes.set_xticklabels(["\n".join(filter(None, [result.method, result.start])) for result in own], fontsize=10)
+    axes.set_xticklabels(["\n".join(filter(None, [result.method, result.start])) for result in own], fontsize=fontsize)
     axes.set_ylim(0, 1)
     axes.set_ylabel("recall at 1")
     charts.legend(axes)

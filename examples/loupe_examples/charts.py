@@ -26,9 +26,9 @@ def bars(bottom, top, title, caption):
     return figure, axes
 
 
-def labelled(axes, bars, digits):
+def labelled(axes, bars, digits, fontsize=9):
     """Writes each bar's value above it, with so many decimals."""
-    axes.bar_label(bars, fmt=f"%.{digits}f", padding=2, fontsize=9)
+    axes.bar_label(bars, fmt=f"%.{digits}f", padding=2, fontsize=fontsize)
 
 
 def legend(axes):

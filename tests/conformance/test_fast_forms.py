@@ -14,7 +14,7 @@ from support.configurations import (
     CLUSTERS,
     CONFIGURATIONS,
     FEATURES,
-    METHODS,
+    METHODS_OF_2017,
     OUTPUTS,
     SAMPLES,
     Configuration,
@@ -151,7 +151,9 @@ def test_the_product_of_the_gradient_has_no_transposed_operand(session, rng):
 
 @fast_at_every_size
 def test_exports(session, rng, monkeypatch):
-    configurations = [Configuration(method, add_batch_norm=True, gating=True, is_training=False) for method in METHODS]
+    configurations = [
+        Configuration(method, add_batch_norm=True, gating=True, is_training=False) for method in METHODS_OF_2017
+    ]
     assert_same_in_tflite(configurations, False, session, rng, monkeypatch)
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         assert_same_in_onnx(configurations, False, session, rng)

@@ -1,10 +1,11 @@
 """Layers that are saved, in any of TensorFlow's ways, give the same numbers where they are loaded."""
 
 import numpy as np
+import pytest
 import tensorflow.compat.v1 as tf
 from support import programs
 from support.comparison import randomize, relative_error
-from support.configurations import BATCH, CONFIGURATIONS, a_configuration_of_each_method
+from support.configurations import BATCH, CONFIGURATIONS, METHODS_OF_2017, a_configuration_of_each_method
 from support.pooling_graph import (
     build,
     build_all,
@@ -84,24 +85,37 @@ with tf.Graph().as_default() as graph, tf.Session() as session:
 """
 
 
-def build_with_and_without_lengths(configurations):
-    """One graph of all these configurations that are quick, because a process takes seconds to start.
+# The later methods are left to the long run.
+each_age_of_methods = pytest.mark.parametrize(
+    "is_of_2017", [True, pytest.param(False, marks=pytest.mark.long)], ids=["2017", "later"]
+)
+
+
+def build_with_and_without_lengths(is_of_2017, is_training):
+    """One graph of the quick configurations of 2017, or of all later ones, because a process takes seconds to start.
 
     Returns the graphs, and what to feed.
     """
     graphs, feed = [], {}
     for scope, has_lengths in (("full", False), ("lengths", True)):
         with tf.variable_scope(scope):
-            built = build_all([c for c in configurations if is_quick(c, has_lengths)], has_lengths)
+            chosen = [
+                c
+                for c in CONFIGURATIONS
+                if c.is_training == is_training
+                and (is_quick(c, has_lengths) if is_of_2017 else c.method not in METHODS_OF_2017)
+            ]
+            built = build_all(chosen, has_lengths)
         graphs += built.values()
         feed.update(graphs[-1].feed(random_lists(np.random.RandomState(2))))
     return graphs, feed
 
 
-def test_meta_graph_in_another_process(session, rng, tmp_path):
+@each_age_of_methods
+def test_meta_graph_in_another_process(is_of_2017, session, rng, tmp_path):
     """There the layers can be run, differentiated and trained."""
     path = str(tmp_path / "model")
-    graphs, feed = build_with_and_without_lengths([c for c in CONFIGURATIONS if c.is_training])
+    graphs, feed = build_with_and_without_lengths(is_of_2017, True)
     randomize(session, rng)
     # Before the gradients below are built, so that the file does not have them.
     tf.train.Saver().save(session, path)
@@ -135,10 +149,11 @@ for batch in (1, 3, len(inputs["full_x"])):
 """
 
 
-def test_saved_model_served_in_eager_mode(session, rng, tmp_path):
+@each_age_of_methods
+def test_saved_model_served_in_eager_mode(is_of_2017, session, rng, tmp_path):
     """A session exports it; tf.saved_model.load in TensorFlow 2's eager mode serves batches of any size."""
     path = str(tmp_path / "model")
-    graphs, feed = build_with_and_without_lengths([c for c in CONFIGURATIONS if not c.is_training])
+    graphs, feed = build_with_and_without_lengths(is_of_2017, False)
     randomize(session, rng)
     outputs = {graph.y.op.name.replace("/", "_"): graph.y for graph in graphs}
     inputs = {tensor.op.name.replace("/", "_"): tensor for tensor in feed}

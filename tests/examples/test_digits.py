@@ -49,8 +49,8 @@ def test_accuracies(run):
 @pytest.mark.long
 def test_accuracies_of_all_methods(run):
     accuracies = run()
-    assert len(accuracies) == 10
-    for method in ("NetRVLAD", "NetVLAD", "NetFV"):
+    assert len(accuracies) == 2 * len(digits.METHODS)
+    for method in ("NetRVLAD", "NetVLAD", "NetFV", "GhostVLAD", "NeXtVLAD"):
         assert accuracies[method, "plain"] >= 0.95
         assert accuracies[method, "gated"] >= accuracies[method, "plain"] - 0.02
         assert accuracies["mean", "gated"] < accuracies[method, "plain"]

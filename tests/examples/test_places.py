@@ -79,7 +79,7 @@ def test_same_numbers_with_one_seed(run, data):
 @pytest.mark.long
 def test_what_is_learnt(run):
     recalls = recall_at_1(run("--quick"))
-    assert len(recalls) == 16
+    assert len(recalls) == 22
     assert recalls["VLAD", "k-means", "-"] > 2 * recalls["mean", "-", "-"]
     assert recalls["VLAD", "k-means", "PCA"] > recalls["VLAD", "k-means", "-"]
     assert recalls["NetVLAD", "k-means", "-"] > recalls["NetVLAD", "random", "-"] + 0.1

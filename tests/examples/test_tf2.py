@@ -97,7 +97,7 @@ def in_a_session(configuration, has_lengths, lists, rng):
         return values, y, dict(zip(["x"] + names(variables), gradients)), moved
 
 
-@some({("NetVLAD_bn_gated_train", True), ("NetFV_bias_plain_infer", False), ("NeXtVLAD_bn_gated_train", True)})
+@some({("NetVLAD_bn_gated_train", True), ("NetFV_bias_plain_infer", False)})
 @each_kind
 def test_equals_a_session(kind, configuration, has_lengths, rng):
     """Outputs, gradients and moving averages, in eager mode and in a tf.function."""

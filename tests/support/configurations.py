@@ -42,15 +42,16 @@ class Configuration(collections.namedtuple("Configuration", "method add_batch_no
 
 CONFIGURATIONS = [Configuration(*choice) for choice in itertools.product(METHODS, *[(True, False)] * 3)]
 
-# What the default run takes; the long run takes the others. Two configurations of each method, which have no flag in
-# common, and over four methods all eight choices of flags.
+# What the default run takes; the long run takes the others, and later methods. Two configurations of each method of
+# 2017, which have no flag in common, and over the four methods all eight choices of flags.
 QUARTER = [
     c
+    for i, method in enumerate(METHODS_OF_2017)
     for c in CONFIGURATIONS
-    if divmod(list(METHODS).index(c.method) % 4, 2) == (c.gating ^ c.add_batch_norm, c.is_training ^ c.add_batch_norm)
+    if (c.method, divmod(i, 2)) == (method, (c.gating ^ c.add_batch_norm, c.is_training ^ c.add_batch_norm))
 ]
 # One of each method, for what hardly depends on the flags.
-EIGHTH = [c for c in QUARTER if c.is_training == (list(METHODS).index(c.method) % 4 < 2)]
+EIGHTH = [c for c in QUARTER if c.is_training == (c.method in METHODS_OF_2017[:2])]
 
 # For tests that need only one configuration, but all its parts.
 TRAINING = Configuration("NetVLAD", add_batch_norm=True, gating=True, is_training=True)
@@ -67,7 +68,9 @@ def parametrize(configurations, quick):
 each_configuration = parametrize(CONFIGURATIONS, QUARTER)
 a_configuration_of_each_method = parametrize(CONFIGURATIONS, EIGHTH)
 batch_norm_or_biases = pytest.mark.parametrize("add_batch_norm", [True, False], ids=["bn", "bias"])
-each_method = pytest.mark.parametrize("method", METHODS)
+each_method = pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=[] if m in METHODS_OF_2017 else [pytest.mark.long]) for m in METHODS]
+)
 
 # The methods that have goldens, which are the proof of the numbers: all their configurations are in the default run.
 OF_2017 = [c for c in CONFIGURATIONS if c.method in METHODS_OF_2017]
