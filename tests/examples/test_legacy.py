@@ -93,7 +93,7 @@ def test_programs_have_the_losses_and_the_checkpoints_of_tensorflow_1(tmp_path, 
         assert len(losses[name]) == 10
         error = max(error, np.abs(np.subtract(losses[name], recorded["losses"])).max())
         error = max(error, np.abs(losses[name + " restored"] - np.array(recorded["restored"])).max())
-    record_property("error of legacy programs' losses", error)
+    record_property("error of legacy programs' losses", float(error))
     assert error <= 1e-5
 
 

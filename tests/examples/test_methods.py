@@ -19,7 +19,7 @@ def load(name):
 def assert_recorded(record_property):
     def assert_recorded(quantity, came, expected, tolerance):
         error = float(relative_error(came, expected))
-        record_property("error of " + quantity, error)
+        record_property("error of " + quantity, float(error))
         assert error <= tolerance, quantity
 
     return assert_recorded
