@@ -82,14 +82,16 @@ class NeXtVLAD(loupe.PoolingBaseModel):
 
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(reshaped_input, num_samples)
-        y = samples.mapped(self.affine(samples.rows, self.expansion * self.feature_size, "fully_connected"))
+        width = self.expansion * self.feature_size
+        y = samples.mapped(self.affine(samples.rows, width, "fully_connected"))  # [B, N, L * D]
         t = tf.sigmoid(self.affine(y.rows, self.groups, "fully_connected_1"))  # [T, G]
         a = self.group_assignment(y.rows) * tf.expand_dims(t, 2)  # [T, G, K]
         a = self.by_group(y.scattered(tf.reshape(a, [-1, self.groups * self.cluster_size])))  # [B, N * G, K]
         c = self.centers()  # [1, M, K]
         A = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
         v = tf.matmul(self.by_group(y.lists), a, transpose_a=True) - A * c  # [B, M, K]
-        return self.output(self.normalized(v, samples))
+        v = self.normalized(v, samples)  # [B, P]
+        return self.output(v)
 
     def affine(self, rows, width, name):
         """Returns the rows [T, I] times weights, plus biases, the variables of the scope `name`. [T, width]"""
@@ -190,7 +192,8 @@ class GhostVLAD(loupe.PoolingBaseModel):
         c = self.centers()  # [1, D, K]
         A = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
         v = self.weighted_sums(a, samples) - A * c  # [B, D, K]
-        return self.output(loupe.l2_normalized(v, each_cluster=True))
+        v = loupe.l2_normalized(v, each_cluster=True)  # [B, D * K]
+        return self.output(v)
 
 
 def variance_scaling(fan_in):

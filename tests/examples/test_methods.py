@@ -42,7 +42,7 @@ def test_nextvlad(mode, session, assert_recorded):
     for name, gradient in gradients.items():
         expected = recorded[f"grad_{mode}:{name}"]
         if name == "x" and lengths is not None:
-            # The original's padding takes part through the attention's mask only; here it has no gradient at all.
+            # Here, padding has no gradient at all.
             is_real = np.arange(N) < lengths[:, None]
             assert (gradient[~is_real] == 0).all()
             gradient, expected = gradient[is_real], expected[is_real]
