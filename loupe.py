@@ -452,11 +452,10 @@ def _lists(x, max_samples, feature_size):
             raise ValueError(f"{message} = {size}, got {count} in shape {x.shape}")
         return tf.reshape(x, [-1, size, feature_size])
     count, size = tf.reduce_prod(tf.shape(x)[counted]), tf.cast(size, tf.int32)
-    nearest = count // tf.maximum(size, 1) * size if rank == 2 else size
+    fits = tf.equal(count % tf.maximum(size, 1), 0) if rank == 2 else tf.equal(count, size)
     with tf.device("/device:CPU:0"):  # A GPU cannot hold the strings of the message.
-        data = [message, "=", size, ", got", count]
-        checks = [tf.debugging.assert_positive(size, data), tf.debugging.assert_equal(count, nearest, data)]
-    with tf.control_dependencies(checks):
+        check = tf.debugging.Assert(tf.logical_and(size > 0, fits), [message, "=", size, ", got", count])
+    with tf.control_dependencies([check]):
         return tf.reshape(x, [-1, max_samples, feature_size])
 
 
@@ -471,14 +470,13 @@ def _lengths(num_samples, lists, size):
     lengths = tf.get_static_value(num_samples)
     if lengths is not None and not tf.is_tensor(size) and ((lengths < 0) | (lengths > size)).any():
         raise ValueError(f"{message} = {size}, got {lengths}")
-    batch = tf.shape(lists)[:1]
+    batch, size = tf.shape(lists)[:1], tf.cast(size, tf.int64)
+    in_range = tf.reduce_all(tf.logical_and(num_samples >= 0, num_samples <= size))
+    fits = tf.logical_and(in_range, tf.reduce_all(tf.equal(tf.shape(num_samples), batch)))
     with tf.device("/device:CPU:0"):
-        checks = [
-            tf.debugging.assert_equal(tf.shape(num_samples), batch, message="num_samples: expected shape [B]"),
-            tf.debugging.assert_non_negative(num_samples, message=message),
-            tf.debugging.assert_less_equal(num_samples, tf.cast(size, tf.int64), message=message),
-        ]
-    with tf.control_dependencies(checks):
+        data = [message, "=", size, "in shape [B] =", batch, ", got", num_samples]
+        check = tf.debugging.Assert(fits, data, summarize=1000)
+    with tf.control_dependencies([check]):
         return tf.reshape(num_samples, [-1])
 
 
