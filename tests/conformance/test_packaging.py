@@ -88,7 +88,7 @@ def test_metadata(wheel):
     assert metadata["Name"] == "loupe-tf"
     assert metadata["Version"] == loupe.__version__
     assert metadata["Requires-Python"] == ">=3.7"
-    assert set(metadata.get_all("Provides-Extra")) == {"test", "examples"}
+    assert set(metadata.get_all("Provides-Extra")) == {"test", "examples", "legacy"}
     assert metadata["Author"] and metadata["Home-page"]
     assert all(
         f"Programming Language :: Python :: 3.{minor}" in metadata.get_all("Classifier") for minor in range(7, 14)
