@@ -26,12 +26,12 @@ _HARD = {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(f
 _Lock = functools.partial(filelock.FileLock, **_HARD)
 
 
-def train(settings, interrupts, process=None):
+def train(settings, interrupts=None, process=None):
     """Trains until `settings.training.steps`, from the last checkpoint if there is one.
 
     Args:
       settings: a `settings.Settings`, with files. If `seed` is None it is set, and so is `towers`.
-      interrupts: an `Interrupts`.
+      interrupts: an `Interrupts` whose context is open. Default None: signals act as usual.
       process: a worker's `cluster.Cluster`. Default None: there is no cluster.
 
     Returns:
@@ -43,6 +43,7 @@ def train(settings, interrupts, process=None):
       tf.errors.InvalidArgumentError: for bad records (see `records.dataset`).
       Interrupted: after a signal, when a checkpoint has been saved.
     """
+    interrupts = interrupts or Interrupts()
     is_chief = process is None or process.is_chief
     latest, trained = checkpoints.newest(settings.checkpoint)
     if not is_chief and trained >= settings.training.steps:
