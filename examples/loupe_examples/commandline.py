@@ -79,8 +79,9 @@ def _silence_native_code():
 
 
 def positive(text):
-    """A positive integer, as a type of argparse."""
-    return _checked(int, text, lambda value: value > 0, "a positive integer")
+    """A positive integer, as a type of argparse. TensorFlow's sizes end at 2**31."""
+    _checked(int, text, lambda value: value > 0, "a positive integer")
+    return _checked(int, text, lambda value: value < 2**31, f"an integer below {2**31}")
 
 
 def above_zero(text):
@@ -111,7 +112,7 @@ def seed(text):
 def names(text):
     """Names with commas between, as a type of argparse."""
     values = tuple(name.strip() for name in text.split(","))
-    if not all(values) or len(set(values)) != len(values):
+    if not all(value and value.isprintable() for value in values) or len(set(values)) != len(values):
         raise argparse.ArgumentTypeError(f"expected different names with commas between, got {text!r}")
     return values
 
