@@ -9,6 +9,9 @@ import sys
 from loupe_examples.errors import Interrupted, problem_of, say
 
 
+CLOSED = 141  # 128 + SIGPIPE
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose help shows the defaults, except None and False."""
 
@@ -42,27 +45,48 @@ def run(main):
     """Calls `prepare`, runs a program's `main`, and ends the process.
 
     The status is 0; or 2 with one line on stderr for bad input (see `errors.problem_of`); or, after a signal, 128 plus
-    the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was.
+    the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was. It is `CLOSED` if nobody
+    reads a pipe any longer into which the output goes.
     """
     prepare()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # What the stream cannot encode is still shown.
     try:
+        status = _status(main)
+    except BrokenPipeError:
+        status = CLOSED
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except BrokenPipeError:
+            # What is left in the stream would be written at the end of the process, and fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            status = CLOSED
+    sys.exit(status)
+
+
+def _status(main):
+    """Calls a program's `main`, says what went wrong, and returns the status of the process."""
+    try:
         main()
-        status = 0
+    except SystemExit as error:  # of argparse
+        return error.code
     except KeyboardInterrupt:
-        status = 130
+        return 130
     except Interrupted as error:
         say("interrupted", error)
-        status = 128 + error.number
+        return 128 + error.number
+    except BrokenPipeError:
+        raise
     except Exception as error:
         problem = problem_of(error)
         if problem is None:
             raise
         say("error", problem)
-        status = 2
-    sys.exit(status)
+        return 2
+    return 0
 
 
 def _silence_native_code():

@@ -42,15 +42,8 @@ def from_environment(wait_seconds):
 class Cluster(tf.train.SessionRunHook):
     """The cluster, seen from one of its processes. As a hook of the training's sessions, it is the heartbeat.
 
-    Args:
-      addresses: a dict from each job (ps, worker, and maybe chief) to the list of its processes' addresses.
-      job: the process's job.
-      index: its number in the job.
-      wait_seconds: how long the heartbeat may stand still before the process gives up.
-
-    Raises:
-      ValueError: if there is no such process, no worker, more than one chief, or no ps for several workers.
-      UserError: if an address is malformed.
+    `addresses` lists those of each job (ps, worker, and maybe chief). If the heartbeat stands still for `wait_seconds`,
+    the process gives up. Raises a `ValueError` for an impossible cluster or process, a `UserError` for an address.
     """
 
     def __init__(self, addresses, job, index, wait_seconds=600):
@@ -107,11 +100,7 @@ class Cluster(tf.train.SessionRunHook):
     def run(self, work, interrupts, is_complete):
         """Does a worker's work in a thread, because a session that waits for a lost process never ends.
 
-        Args:
-          work: a function.
-          interrupts: a `training.Interrupts`.
-          is_complete: a function that tells whether the last checkpoint has been saved. If so, the worker does not wait
-            any longer for others.
+        If the last checkpoint has been saved, as `is_complete` tells, the worker does not wait any longer for others.
         """
         pool = multiprocessing.pool.ThreadPool(2)
         mark, seconds = STOPPED, GRACE

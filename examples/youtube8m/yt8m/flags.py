@@ -16,9 +16,7 @@ def training(description):
     """The parser of programs that train."""
     parser = Parser(description)
     parser.add_argument(
-        "--checkpoint",
-        metavar="DIRECTORY",
-        help="where checkpoints, settings and TensorBoard's events are written (default: checkpoints/PRESET)",
+        "--checkpoint", metavar="DIRECTORY", help="of checkpoints and their settings (default: checkpoints/PRESET)"
     )
     _add_data(parser, "train", _PRESET)
     _add_model(parser, _PRESET, DEFAULT)
@@ -32,15 +30,12 @@ def inference(description, split):
     """The parser of programs that use a checkpoint on a split of the videos."""
     parser = Parser(description)
     parser.add_argument(
-        "--checkpoint",
-        metavar="PATH",
-        help="a checkpoint, or the directory whose latest it is (default: checkpoints/PRESET)",
+        "--checkpoint", metavar="PATH", help="a checkpoint, or a directory's latest (default: checkpoints/PRESET)"
     )
     parser.add_argument(
         "--batch-statistics",
         action="store_true",
-        help="normalise by the statistics of each batch, as the published program's inference did, and not by the "
-        "moving averages; then the videos of a batch influence each other, and --batch-size matters: it had 1024",
+        help="normalise by each batch's own statistics, as in 2017, and not by the moving averages",
     )
     _add_data(parser, split, _KEPT)
     _add_model(parser, _KEPT, f"the checkpoint's, or {DEFAULT}")
@@ -76,8 +71,7 @@ def _add_data(parser, split, source):
         dest="files",
         nargs="+",
         metavar="PATTERN",
-        help=f"TFRecord files of frame-level features, as names or patterns such as 'data/{split}*.tfrecord' "
-        "(default: the digits, which are prepared first)",
+        help=f"TFRecord files, as names or patterns such as 'data/{split}*.tfrecord' (default: the digits)",
     )
     add_digits(group)
     group.add_argument("--skip-corrupt", action="store_true", help="count and skip damaged files and bad videos")
@@ -87,9 +81,8 @@ def _add_data(parser, split, source):
 def _add_model(parser, source, preset):
     """Adds the flags that say which model is built."""
     group = parser.add_argument_group("model", source)
-    group.add_argument(
-        "--preset", choices=PRESETS, metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: {preset})"
-    )
+    text = f"one of {', '.join(PRESETS)} (default: {preset})"
+    group.add_argument("--preset", choices=PRESETS, metavar="NAME", help=text)
     _add_settings(group, Architecture)
 
 

@@ -105,14 +105,10 @@ def of_preset(preset, checkpoint=None, **values):
 
 
 def settle(options, saved=False):
-    """The settings of a command line.
+    """The settings of a command line, whose values are attributes of `options`, or None where they are not given.
 
     A value is, in this order, that of the command line; with `saved`, the one kept beside the checkpoint, if it is of
     the same preset; that of `DIGITS`, if no files are given; that of the preset.
-
-    Args:
-      options: the values of the flags as attributes. None: not given.
-      saved: whether the settings beside the checkpoint count.
 
     Raises:
       UserError: if a setting is given that the preset's model does not have, names and sizes of the features differ in
@@ -144,11 +140,7 @@ def settle(options, saved=False):
 
 
 def settle_seed(settings, resumes):
-    """Sets the seed of a training, which is one for all its runs: the one with which it began, or else any.
-
-    Raises:
-      UserError: if another seed is asked for than that with which the training began.
-    """
+    """Sets the seed of a training, which is the first run's in all its runs. Raises a `UserError` for another seed."""
     training = settings.training
     began = load(settings.checkpoint).get("seed") if resumes else None
     if training.seed is None:
@@ -168,19 +160,12 @@ def save(settings):
     """Writes the settings beside the checkpoints, whole or not at all."""
     kept = dict(model_values(settings), seed=settings.training.seed, steps=settings.training.steps)
     path = os.path.join(settings.checkpoint, FILE)
-    try:
-        with files.whole(path) as partial, open(partial, "w", encoding="utf-8") as file:
-            json.dump(kept, file, indent=1, sort_keys=True)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+    with files.whole(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        json.dump(kept, file, indent=1, sort_keys=True)
 
 
 def load(checkpoint):
-    """The settings that are kept beside a checkpoint, given by name or by its directory; an empty dict if none are.
-
-    Raises:
-      UserError: if a value is none that the setting can have, or the file cannot be read.
-    """
+    """The settings that are kept beside a checkpoint or in its directory, by name; an empty dict if none are."""
     path = os.path.join(checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint), FILE)
     if not os.path.exists(path):
         return {}
@@ -211,7 +196,7 @@ def _is_possible(name, value, usual):
         return value == usual
     if "choices" in flag:
         return value in flag["choices"]
-    if "type" not in flag or (usual is None and name != "seed"):
+    if value is None or "type" not in flag or (usual is None and name != "seed"):
         return type(value) is type(usual)
     try:
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
