@@ -39,6 +39,8 @@ def prepare():
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         _silence_native_code()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # TensorFlow and scikit-image may import it, and without a home directory it warns of its cache.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def run(main):
