@@ -6,9 +6,7 @@ For example, on each host with its own `task`::
 
 Worker 0 is the chief, unless there is a job `chief` (or `master`). The chief has a heartbeat, a variable on each
 parameter server: it counts the chief's steps, and ends with a mark. The other processes watch it.
-
-TensorFlow's servers listen on all network interfaces, whatever their address, and accept anyone who reaches the port.
-Use them in a network that you trust.
+Use it in a trusted network only: TensorFlow's servers listen on all interfaces and accept anyone.
 """
 
 import json
@@ -55,9 +53,10 @@ class Cluster(tf.train.SessionRunHook):
         can_train = len(workers) == 1 or workers and servers
         if (job, index) not in servers + workers or not can_train or len(chiefs) > 1:
             raise ValueError
-        for address in [address for name in self.spec.jobs for address in self.spec.job_tasks(name)]:
-            if not re.fullmatch(r".+:\d{1,5}", address):  # TensorFlow 1.15 would crash.
-                raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
+        for name in self.spec.jobs:
+            for address in self.spec.job_tasks(name):
+                if not re.fullmatch(r".+:\d{1,5}", address):  # TensorFlow 1.15 would crash.
+                    raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
         self.num_ps = len(servers)
         self.is_ps = job == "ps"
         self.rank = None if self.is_ps else workers.index((job, index))

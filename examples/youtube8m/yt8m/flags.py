@@ -8,8 +8,7 @@ from loupe_examples.commandline import Parser, names, positive
 from yt8m.presets import DEFAULT, DIGITS, PRESETS
 from yt8m.settings import Architecture, Data, Training
 
-_PRESET = "What is not given is the preset's, or the digits' own (see README.md)."
-_KEPT = "What is not given is as in the checkpoint's settings.json, else the preset's, or the digits' own (README.md)."
+USUAL = "Without a flag: as beside the checkpoint that is used, or the preset's, or the digits' own (see README.md)."
 
 
 def training(description):
@@ -18,9 +17,9 @@ def training(description):
     parser.add_argument(
         "--checkpoint", metavar="DIRECTORY", help="of checkpoints and their settings (default: checkpoints/PRESET)"
     )
-    _add_data(parser, "train", _PRESET)
-    _add_model(parser, _PRESET, DEFAULT)
-    group = parser.add_argument_group("training", _PRESET)
+    _add_data(parser, "train")
+    _add_model(parser, DEFAULT)
+    group = parser.add_argument_group("training", USUAL)
     _add_settings(group, Training)
     group.add_argument("--shuffle-buffer", type=positive, help="among how many videos the next one is drawn")
     return parser
@@ -37,8 +36,8 @@ def inference(description, split):
         action="store_true",
         help="normalise by each batch's own statistics, as in 2017, and not by the moving averages",
     )
-    _add_data(parser, split, _KEPT)
-    _add_model(parser, _KEPT, f"the checkpoint's, or {DEFAULT}")
+    _add_data(parser, split)
+    _add_model(parser, f"the checkpoint's, or {DEFAULT}")
     return parser
 
 
@@ -56,16 +55,14 @@ def add_output(parser, **arguments):
 
 def presets(text):
     """Names of presets with commas between, as a type of argparse."""
-    chosen = names(text)
-    for name in chosen:
-        if name not in PRESETS:
-            raise argparse.ArgumentTypeError(f"expected some of {', '.join(PRESETS)}, got {name}")
-    return chosen
+    if set(names(text)) - set(PRESETS):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(PRESETS)}, got {text}")
+    return names(text)
 
 
-def _add_data(parser, split, source):
+def _add_data(parser, split):
     """Adds the flags that say which records are read, and how."""
-    group = parser.add_argument_group("data", source)
+    group = parser.add_argument_group("data", USUAL)
     group.add_argument(
         "--data",
         dest="files",
@@ -78,9 +75,9 @@ def _add_data(parser, split, source):
     _add_settings(group, Data)
 
 
-def _add_model(parser, source, preset):
+def _add_model(parser, preset):
     """Adds the flags that say which model is built."""
-    group = parser.add_argument_group("model", source)
+    group = parser.add_argument_group("model", USUAL)
     text = f"one of {', '.join(PRESETS)} (default: {preset})"
     group.add_argument("--preset", choices=PRESETS, metavar="NAME", help=text)
     _add_settings(group, Architecture)

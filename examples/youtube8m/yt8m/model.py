@@ -50,7 +50,7 @@ def build(frames, num_frames, data, architecture, is_training, labels=None):
         if architecture.pooling in recurrent.CELLS:
             video = recurrent.last_states(frames, num_frames, architecture)
         else:
-            video = _late_fusion(frames, num_frames, data, architecture, is_training)
+            video = LateFusion(frames, data, architecture, is_training).forward(frames, num_frames)
         probabilities, regularization = _mixture_of_experts(video, data.num_classes, architecture)
         if architecture.probability_gating:
             with _renamed_variables({"gating_weights": "gating_prob_weights", "gating_bn": "gating_prob_bn"}):
@@ -68,22 +68,8 @@ def build_on(batch, data, architecture, is_training):
     return build(batch["frames"], num_frames, data, architecture, is_training, batch["labels"])
 
 
-def _late_fusion(frames, num_frames, data, architecture, is_training):
-    """The frames pooled, projected and gated. [B, H]"""
-    video = LateFusion(frames, data, architecture, is_training).forward(frames, num_frames)
-    if architecture.relu:
-        video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
-    else:
-        initializer = tf.random_normal_initializer(stddev=0.01)
-        video += tf.get_variable("hidden1_biases", [architecture.hidden_size], initializer=initializer)
-    if architecture.gating:
-        with _renamed_variables({"gating_weights": "gating_weights_2"}):
-            video = loupe.context_gating(video, is_training=is_training)
-    return video
-
-
 class LateFusion(loupe.PoolingBaseModel):
-    """The features of l2-normalised frames, pooled apart, joined and projected to [B, H]."""
+    """The features of l2-normalised frames, pooled apart, joined, projected and gated. [B, H]"""
 
     def __init__(self, frames, data, architecture, is_training):
         max_samples = tf.dimension_value(frames.shape[1]) or tf.shape(frames)[1]
@@ -91,7 +77,7 @@ class LateFusion(loupe.PoolingBaseModel):
         clusters = width if architecture.pooling == "mean" else architecture.clusters
         super().__init__(width, max_samples, clusters, architecture.hidden_size, gating=False, is_training=is_training)
         self.data = data
-        self.pooling = architecture.pooling
+        self.architecture = architecture
 
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
@@ -104,7 +90,16 @@ class LateFusion(loupe.PoolingBaseModel):
         for part, (scope, layer) in zip(tf.split(samples.scattered(rows), sizes, axis=2), layers.items()):
             with tf.variable_scope(scope):
                 pooled.append(layer.forward(part, num_samples))
-        return self.output(tf.concat(pooled, axis=1))
+        video = self.output(tf.concat(pooled, axis=1))
+        if self.architecture.relu:
+            video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
+        else:
+            initializer = tf.random_normal_initializer(stddev=0.01)
+            video += tf.get_variable("hidden1_biases", [self.output_dim], initializer=initializer)
+        if self.architecture.gating:
+            with _renamed_variables({"gating_weights": "gating_weights_2"}):
+                video = loupe.context_gating(video, is_training=self.is_training)
+        return video
 
     def _scaled_later(self, rows, layers, sizes):
         """The rows by a batch norm whose scale and shift the layers apply."""
@@ -117,7 +112,7 @@ class LateFusion(loupe.PoolingBaseModel):
 
     def _layers(self):
         """The layer of each feature, by its variable scope."""
-        first, others, suffix, divisor = POOLINGS[self.pooling]
+        first, others, suffix, divisor = POOLINGS[self.architecture.pooling]
         layers = {}
         for number, (name, size) in enumerate(zip(self.data.feature_names, self.data.feature_sizes)):
             method, clusters = (others, self.cluster_size // divisor) if number else (first, self.cluster_size)

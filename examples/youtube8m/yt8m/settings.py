@@ -73,9 +73,7 @@ class Training:
     towers: int = _flag(None, "how many devices share a batch (default: as many GPUs as divide it)", type=positive)
     checkpoint_seconds: int = _flag(600, "between two checkpoints", type=positive)
     keep: int = _flag(5, "how many checkpoints are kept", type=positive)
-    wait_seconds: float = _flag(
-        600, "in a cluster, how long the chief or a parameter server may be silent", type=above_zero
-    )
+    wait_seconds: float = _flag(600, "how long a cluster's chief or server may be silent", type=above_zero)
     summary_steps: int = _flag(100, "between TensorBoard's scalars", type=positive)
 
 
@@ -181,8 +179,8 @@ def load(checkpoint):
     if preset not in list(PRESETS):  # A list, because a value may have no hash.
         raise UserError(f"{path}: preset: expected one of {', '.join(PRESETS)}, got {reprlib.repr(preset)}")
     usual = _values(of_preset(preset))
-    for name in {*_KEPT, "seed", "steps"} & set(kept):
-        if not _is_possible(name, kept[name], usual[name]):
+    for name in [*_KEPT, "seed", "steps"]:
+        if name in kept and not _is_possible(name, kept[name], usual[name]):
             problem = f"expected a value such as {usual[name]}, got {reprlib.repr(kept[name])}"
             raise UserError(f"{path}: {name}: {problem}")
     return kept
