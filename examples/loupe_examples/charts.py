@@ -1,7 +1,6 @@
 """Bar charts in two colours, with a title and a caption; and figures as PNG files."""
 
 from loupe_examples import files
-from loupe_examples.errors import UserError
 from matplotlib.figure import Figure
 
 COLORS = ["#9ecae1", "#08519c"]
@@ -38,8 +37,5 @@ def legend(axes):
 
 def write(path, figure):
     """Writes the figure as PNG; if this fails, an older file stays as it was."""
-    try:
-        with files.whole(path) as partial:
-            figure.savefig(partial, format="png")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+    with files.whole(path) as partial:
+        figure.savefig(partial, format="png")

@@ -9,6 +9,9 @@ import sys
 from loupe_examples.errors import Interrupted, problem_of, say
 
 
+CLOSED = 141  # 128 + SIGPIPE
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose help shows the defaults, except None and False."""
 
@@ -36,33 +39,56 @@ def prepare():
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         _silence_native_code()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # TensorFlow and scikit-image may import it, and without a home directory it warns of its cache.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def run(main):
     """Calls `prepare`, runs a program's `main`, and ends the process.
 
     The status is 0; or 2 with one line on stderr for bad input (see `errors.problem_of`); or, after a signal, 128 plus
-    the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was.
+    the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was. It is `CLOSED` if nobody
+    reads a pipe any longer into which the output goes.
     """
     prepare()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # What the stream cannot encode is still shown.
     try:
+        status = _status(main)
+    except BrokenPipeError:
+        status = CLOSED
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except BrokenPipeError:
+            # What is left in the stream would be written at the end of the process, and fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            status = CLOSED
+    sys.exit(status)
+
+
+def _status(main):
+    """Calls a program's `main`, says what went wrong, and returns the status of the process."""
+    try:
         main()
-        status = 0
+    except SystemExit as error:  # of argparse
+        return error.code
     except KeyboardInterrupt:
-        status = 130
+        return 130
     except Interrupted as error:
         say("interrupted", error)
-        status = 128 + error.number
+        return 128 + error.number
+    except BrokenPipeError:
+        raise
     except Exception as error:
         problem = problem_of(error)
         if problem is None:
             raise
         say("error", problem)
-        status = 2
-    sys.exit(status)
+        return 2
+    return 0
 
 
 def _silence_native_code():
@@ -79,8 +105,9 @@ def _silence_native_code():
 
 
 def positive(text):
-    """A positive integer, as a type of argparse."""
-    return _checked(int, text, lambda value: value > 0, "a positive integer")
+    """A positive integer, as a type of argparse. TensorFlow's sizes end at 2**31."""
+    _checked(int, text, lambda value: value > 0, "a positive integer")
+    return _checked(int, text, lambda value: value < 2**31, f"an integer below {2**31}")
 
 
 def above_zero(text):
@@ -111,7 +138,7 @@ def seed(text):
 def names(text):
     """Names with commas between, as a type of argparse."""
     values = tuple(name.strip() for name in text.split(","))
-    if not all(values) or len(set(values)) != len(values):
+    if not all(value and value.isprintable() for value in values) or len(set(values)) != len(values):
         raise argparse.ArgumentTypeError(f"expected different names with commas between, got {text!r}")
     return values
 

@@ -1,6 +1,7 @@
 """Bad input, interruptions, warnings and notes, each as one line on stderr; other errors keep their traceback."""
 
 import codecs
+import contextlib
 import os
 import re
 import sys
@@ -29,10 +30,13 @@ class Interrupted(Exception):
 def problem_of(error):
     """Returns what an exception says about bad input, None for other exceptions.
 
-    That is the text of a `UserError`, or a problem in the input pipeline, for which TensorFlow has an error of its own.
+    That is the text of a `UserError`, a file that cannot be read or written, or a problem in the input pipeline, for
+    which TensorFlow has an error of its own.
     """
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     found = re.search(PROBLEM.format("(.*?)"), str(error), re.DOTALL)
     # TensorFlow's Assert shows bytes in C's escapes.
     return found and codecs.escape_decode(found.group(1).encode("utf-8"))[0].decode("utf-8", "replace")
@@ -41,7 +45,8 @@ def problem_of(error):
 def say(kind, message):
     """Writes one line to stderr: the program's name, what kind of message it is, and the message."""
     line = visible(" ".join(str(message).split()))
-    print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # Nobody reads it any longer.
+        print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
 
 
 def visible(text):

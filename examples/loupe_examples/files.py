@@ -13,6 +13,9 @@ def whole(path, suffix=""):
 
     If the block fails, `path` stays as it was. The name to write to ends with the suffix. A symlink stays a symlink to
     the file. A pipe or a device gets the bytes of the file.
+
+    Raises:
+      OSError: if the file cannot be written. It names `path`.
     """
     is_device = os.path.exists(path) and not os.path.isfile(path)
     target = os.path.join(tempfile.gettempdir(), "device") if is_device else os.path.realpath(path)
@@ -26,6 +29,10 @@ def whole(path, suffix=""):
                 shutil.copyfileobj(file, device)
         else:
             os.replace(partial, target)
+    except OSError as error:
+        if error.filename in (None, partial):
+            error.filename = path
+        raise
     finally:
         with contextlib.suppress(OSError):
             os.remove(partial)

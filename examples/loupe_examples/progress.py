@@ -18,15 +18,25 @@ def bar(iterable=None, **arguments):
     return tqdm(iterable, **arguments)
 
 
+def is_closed(bar):
+    """Whether the bar's lines go into a pipe that nobody reads any longer."""
+    return getattr(bar.fp, "is_closed", False)
+
+
 class _Lines:
     """What tqdm writes to stderr, as lines: without carriage returns, and without blanks over an older text."""
+
+    is_closed = False
 
     def isatty(self):
         return False
 
     def write(self, text):
-        if text.strip():
-            sys.stderr.write(text.strip() + "\n")
+        if text.strip() and not self.is_closed:
+            try:
+                print(text.strip(), file=sys.stderr, flush=True)
+            except BrokenPipeError:
+                self.is_closed = True
 
     def flush(self):
-        sys.stderr.flush()
+        pass

@@ -20,9 +20,12 @@ def main(argv=None):
 
     def work():
         digits.provide(settings.data, "train")
-        before = training.train(settings, interrupts, process)
+        steps, before = settings.training.steps, training.train(settings, interrupts, process)
         if process is None or process.is_chief:
-            print(f"{checkpoints.latest(settings.checkpoint)}: {_result(before, settings.training.steps)}")
+            trained = f"nothing was trained, it has had {before} of {steps} steps already"
+            if before < steps:
+                trained = f"trained {steps} steps"
+            print(f"{checkpoints.latest(settings.checkpoint)}: {trained}")
 
     with training.Interrupts() as interrupts:
         if process is None:
@@ -31,12 +34,6 @@ def main(argv=None):
             process.serve(interrupts)
         else:
             process.run(work, interrupts, lambda: training.is_complete(settings))
-
-
-def _result(before, steps):
-    if before < steps:
-        return f"trained {steps} steps"
-    return f"nothing was trained, it has had {before} of {steps} steps already"
 
 
 if __name__ == "__main__":

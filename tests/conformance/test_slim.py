@@ -9,12 +9,13 @@ import itertools
 import os
 
 from support import golden
-import loupe  # noqa: F401 (it repairs tf-slim)
+import loupe
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tf_slim as slim
 from support.comparison import assign, by_name, relative_error
+from tf_slim.layers import layers, utils
 
 RANKS = (2, 3, 4)
 FUSED = (None, True, False)
@@ -102,3 +103,13 @@ def test_channels_first_go_to_the_fused_kernel(rank, updates_collections, record
     Form(rank, None, updates_collections, "True", "NCHW").build(slim.batch_norm, recorded)
     (op,) = [op for op in graph.get_operations() if op.type == "FusedBatchNormV3"]
     assert op.get_attr("data_format") == b"NCHW"
+
+
+@pytest.mark.parametrize("missing", [["control_flow_ops"], ["control_flow_ops", "ops"]], ids="-".join)
+def test_a_tf_slim_without_the_modules_is_left_alone(missing, monkeypatch):
+    """As in its later versions, which use TensorFlow's public names."""
+    for name in missing:
+        for module in (utils, layers):
+            monkeypatch.delattr(module, name, raising=False)
+    loupe._repair_tf_slim()  # as `import loupe` does
+    assert not any(hasattr(utils, name) for name in missing)

@@ -1,7 +1,9 @@
 """What all programs of examples/ have in common: help, errors of one line, no noise, checked values, output files."""
 
 import argparse
+import ast
 import contextlib
+import logging
 import os
 import pathlib
 import runpy
@@ -11,7 +13,7 @@ import threading
 
 import pytest
 import tensorflow as tf
-from loupe_examples import commandline, files, progress
+from loupe_examples import commandline, errors, files, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 YOUTUBE8M = ROOT / "examples" / "youtube8m"
@@ -44,6 +46,84 @@ def test_help(stopped):
 def test_wrong_flags(stopped):
     status, out, err = stopped("--wrong")
     assert (status, out) == (2, "") and ": error: " in err and err.count("\n") == 1
+
+
+# What runs code that it finds in a file, or may do so.
+UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "eval", "exec", "joblib.load"}
+UNSAFE |= {"yaml.load", "yaml.unsafe_load", "pandas.read_pickle", "pd.read_pickle", "torch.load"}
+
+
+def unsafe(code):
+    """The names in a module by which it would unpickle or evaluate what it reads."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [node.module or ""] + [f"{node.module}.{name.name}" for name in node.names]
+        elif isinstance(node, ast.Name):
+            found.append(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.append(f"{node.value.id}.{node.attr}")
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            if getattr(node.value, "value", True) is not False:
+                found.append("eval")
+    return UNSAFE.intersection(found)
+
+
+def test_no_example_unpickles_or_evaluates_what_it_reads():
+    for path in (ROOT / "examples").rglob("*.py"):
+        # The programs that legacy.py runs are code.
+        if path.name != "legacy.py":
+            assert not unsafe(path.read_text(encoding="utf-8")), path
+    for code in [
+        "import pickle",
+        "from cPickle import load",
+        "import joblib; joblib.load(f)",
+        "from joblib import load",
+    ]:
+        assert unsafe(code), code
+    for code in ["np.load(f, allow_pickle=True)", "exec(f.read())", "print(eval(text))", "yaml.load(f)"]:
+        assert unsafe(code), code
+    assert not unsafe("import json, re; re.compile(''); json.load(f); np.load(f, allow_pickle=False)")
+
+
+def test_without_a_home_directory_matplotlib_is_silent():
+    commandline.prepare()
+    assert not logging.getLogger("matplotlib.font_manager").isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_pipe_ends_a_program_without_noise(closed, monkeypatch, capsys):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w", buffering=1) as pipe:
+        monkeypatch.setattr(sys, closed, pipe)
+
+        def main():
+            with progress.bar(total=2, desc="shown") as bar:
+                bar.update(2)
+            errors.warn("something")
+            print("the result")
+
+        with pytest.raises(SystemExit) as ended:
+            commandline.run(main)
+    assert ended.value.code == commandline.CLOSED == 141
+    assert capsys.readouterr().out == ("" if closed == "stdout" else "the result\n")
+
+
+@pytest.mark.parametrize("name", ["missing/file", "."])
+def test_errors_of_files_are_one_line(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(str(tmp_path))
+
+    def main():
+        with files.whole(name) as partial, open(partial, "w"):
+            pass
+
+    with pytest.raises(SystemExit, match="2"):
+        commandline.run(main)
+    message = capsys.readouterr().err
+    assert f": error: {name}: " in message and "partial" not in message and message.count("\n") == 1
 
 
 @pytest.mark.long

@@ -1,32 +1,15 @@
 """Pooling of samples that are scaled on the way equals that of scaled samples, with all gradients."""
 
-import loupe
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from support.comparison import randomize
-from yt8m.pooling import (
-    GatedSoftDBoW,
-    GatedSoftDBoWOfScaled,
-    NetFVOfScaled,
-    NetRVLADOfScaled,
-    NetVLADOfScaled,
-    SoftDBoWOfScaled,
-)
+from yt8m.pooling import OF_SCALED
 
 SIZES = 6, 7, 8, None  # D, N, K, and no projection
 
 
-@pytest.mark.parametrize(
-    "method, plain",
-    [
-        (NetVLADOfScaled, loupe.NetVLAD),
-        (NetRVLADOfScaled, loupe.NetRVLAD),
-        (NetFVOfScaled, loupe.NetFV),
-        (SoftDBoWOfScaled, loupe.SoftDBoW),
-        (GatedSoftDBoWOfScaled, GatedSoftDBoW),
-    ],
-)
+@pytest.mark.parametrize("plain, method", list(OF_SCALED.items()), ids=lambda method: method.__name__)
 @pytest.mark.parametrize("num_samples", [None, [7, 3, 0, 1]], ids=["full", "lengths"])
 @pytest.mark.parametrize("is_training", [True, False], ids=["train", "infer"])
 def test_is_that_of_scaled_samples(method, plain, num_samples, is_training, session, rng):

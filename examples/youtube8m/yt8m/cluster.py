@@ -6,9 +6,7 @@ For example, on each host with its own `task`::
 
 Worker 0 is the chief, unless there is a job `chief` (or `master`). The chief has a heartbeat, a variable on each
 parameter server: it counts the chief's steps, and ends with a mark. The other processes watch it.
-
-TensorFlow's servers listen on all network interfaces, whatever their address, and accept anyone who reaches the port.
-Use them in a network that you trust.
+Use it in a trusted network only: TensorFlow's servers listen on all interfaces and accept anyone.
 """
 
 import json
@@ -42,15 +40,8 @@ def from_environment(wait_seconds):
 class Cluster(tf.train.SessionRunHook):
     """The cluster, seen from one of its processes. As a hook of the training's sessions, it is the heartbeat.
 
-    Args:
-      addresses: a dict from each job (ps, worker, and maybe chief) to the list of its processes' addresses.
-      job: the process's job.
-      index: its number in the job.
-      wait_seconds: how long the heartbeat may stand still before the process gives up.
-
-    Raises:
-      ValueError: if there is no such process, no worker, more than one chief, or no ps for several workers.
-      UserError: if an address is malformed.
+    `addresses` lists those of each job (ps, worker, and maybe chief). If the heartbeat stands still for `wait_seconds`,
+    the process gives up. Raises a `ValueError` for an impossible cluster or process, a `UserError` for an address.
     """
 
     def __init__(self, addresses, job, index, wait_seconds=600):
@@ -62,9 +53,10 @@ class Cluster(tf.train.SessionRunHook):
         can_train = len(workers) == 1 or workers and servers
         if (job, index) not in servers + workers or not can_train or len(chiefs) > 1:
             raise ValueError
-        for address in [address for name in self.spec.jobs for address in self.spec.job_tasks(name)]:
-            if not re.fullmatch(r".+:\d{1,5}", address):  # TensorFlow 1.15 would crash.
-                raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
+        for name in self.spec.jobs:
+            for address in self.spec.job_tasks(name):
+                if not re.fullmatch(r".+:\d{1,5}", address):  # TensorFlow 1.15 would crash.
+                    raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
         self.num_ps = len(servers)
         self.is_ps = job == "ps"
         self.rank = None if self.is_ps else workers.index((job, index))
@@ -107,11 +99,7 @@ class Cluster(tf.train.SessionRunHook):
     def run(self, work, interrupts, is_complete):
         """Does a worker's work in a thread, because a session that waits for a lost process never ends.
 
-        Args:
-          work: a function.
-          interrupts: a `training.Interrupts`.
-          is_complete: a function that tells whether the last checkpoint has been saved. If so, the worker does not wait
-            any longer for others.
+        If the last checkpoint has been saved, as `is_complete` tells, the worker does not wait any longer for others.
         """
         pool = multiprocessing.pool.ThreadPool(2)
         mark, seconds = STOPPED, GRACE

@@ -26,6 +26,7 @@ POOLINGS = {
     "mean": (MeanPooling, MeanPooling, "mean", 1),
 }
 
+# Predictions [B, V]; the mean over videos of the sum over classes of the cross entropy; the experts' L2 penalties.
 Model = collections.namedtuple("Model", "predictions loss regularization")
 
 
@@ -35,14 +36,9 @@ def build(frames, num_frames, data, architecture, is_training, labels=None):
     Args:
       frames: float32 [B, F, D], the features side by side, not normalised.
       num_frames: how many leading frames of each video are real, an integer tensor [B]; or None, if all are.
-      data: a `settings.Data`, which says what features the frames have and how many classes there are.
-      architecture: a `settings.Architecture`.
+      data, architecture: these parts of the settings.
       is_training: whether batch norm uses the statistics of the batch, and adds to ``tf.GraphKeys.UPDATE_OPS``.
       labels: bool [B, V]. Default None: there is no loss.
-
-    Returns:
-      A `Model` of predictions [B, V]; loss, the mean over videos of the sum over classes of the cross entropy; and
-      regularization, the L2 penalties of the experts.
 
     Raises:
       UserError: if there are too few clusters for one of the features.
@@ -54,7 +50,7 @@ def build(frames, num_frames, data, architecture, is_training, labels=None):
         if architecture.pooling in recurrent.CELLS:
             video = recurrent.last_states(frames, num_frames, architecture)
         else:
-            video = _late_fusion(frames, num_frames, data, architecture, is_training)
+            video = LateFusion(frames, data, architecture, is_training).forward(frames, num_frames)
         probabilities, regularization = _mixture_of_experts(video, data.num_classes, architecture)
         if architecture.probability_gating:
             with _renamed_variables({"gating_weights": "gating_prob_weights", "gating_bn": "gating_prob_bn"}):
@@ -72,27 +68,8 @@ def build_on(batch, data, architecture, is_training):
     return build(batch["frames"], num_frames, data, architecture, is_training, batch["labels"])
 
 
-def _late_fusion(frames, num_frames, data, architecture, is_training):
-    """The frames pooled, projected and gated. [B, H]"""
-    video = LateFusion(frames, data, architecture, is_training).forward(frames, num_frames)
-    if architecture.relu:
-        video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
-    else:
-        initializer = tf.random_normal_initializer(stddev=0.01)
-        video += tf.get_variable("hidden1_biases", [architecture.hidden_size], initializer=initializer)
-    if architecture.gating:
-        with _renamed_variables({"gating_weights": "gating_weights_2"}):
-            video = loupe.context_gating(video, is_training=is_training)
-    return video
-
-
 class LateFusion(loupe.PoolingBaseModel):
-    """The features of l2-normalised frames, pooled apart, joined and projected to [B, H].
-
-    Args:
-      frames: the frames [B, F, D] of `forward`.
-      data, architecture, is_training: as for `build`.
-    """
+    """The features of l2-normalised frames, pooled apart, joined, projected and gated. [B, H]"""
 
     def __init__(self, frames, data, architecture, is_training):
         max_samples = tf.dimension_value(frames.shape[1]) or tf.shape(frames)[1]
@@ -104,41 +81,47 @@ class LateFusion(loupe.PoolingBaseModel):
 
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(tf.nn.l2_normalize(reshaped_input, axis=2, epsilon=1e-12), num_samples)
-        layers = self._layers()
-        if isinstance(layers[0][1], OfScaled):
-            rows = self._scaled_later(samples.rows, [layer for _, layer in layers])
+        layers, sizes = self._layers(), list(self.data.feature_sizes)
+        if all(isinstance(layer, OfScaled) for layer in layers.values()):
+            rows = self._scaled_later(samples.rows, layers.values(), sizes)
         else:
             rows = slim.batch_norm(samples.rows, scope="input_bn")
-        parts = tf.split(samples.scattered(rows), list(self.data.feature_sizes), axis=2)
         pooled = []
-        for part, (scope, layer) in zip(parts, layers):
+        for part, (scope, layer) in zip(tf.split(samples.scattered(rows), sizes, axis=2), layers.items()):
             with tf.variable_scope(scope):
                 pooled.append(layer.forward(part, num_samples))
-        return self.output(tf.concat(pooled, axis=1))
+        video = self.output(tf.concat(pooled, axis=1))
+        if self.architecture.relu:
+            video = tf.nn.relu6(slim.batch_norm(video, scope="hidden1_bn"))
+        else:
+            initializer = tf.random_normal_initializer(stddev=0.01)
+            video += tf.get_variable("hidden1_biases", [self.output_dim], initializer=initializer)
+        if self.architecture.gating:
+            with _renamed_variables({"gating_weights": "gating_weights_2"}):
+                video = loupe.context_gating(video, is_training=self.is_training)
+        return video
 
-    def _scaled_later(self, rows, layers):
+    def _scaled_later(self, rows, layers, sizes):
         """The rows by a batch norm whose scale and shift the layers apply."""
-        sizes = list(self.data.feature_sizes)
         with tf.variable_scope("input_bn"):
             shift = tf.get_variable("beta", [sum(sizes)], initializer=tf.zeros_initializer())
             scale = tf.get_variable("gamma", [sum(sizes)], initializer=tf.ones_initializer())
-        for layer, *layer_scale_and_shift in zip(layers, tf.split(scale, sizes), tf.split(shift, sizes)):
-            layer.scale, layer.shift = layer_scale_and_shift
+        for layer, layer_scale, layer_shift in zip(layers, tf.split(scale, sizes), tf.split(shift, sizes)):
+            layer.scale, layer.shift = layer_scale, layer_shift
         return slim.batch_norm(rows, center=False, scale=False, scope="input_bn")
 
     def _layers(self):
-        """Of each feature, the variable scope and the layer."""
+        """The layer of each feature, by its variable scope."""
         first, others, suffix, divisor = POOLINGS[self.architecture.pooling]
-        layers = []
+        layers = {}
         for number, (name, size) in enumerate(zip(self.data.feature_names, self.data.feature_sizes)):
-            clusters = self.cluster_size // (1 if number == 0 else divisor)
+            method, clusters = (others, self.cluster_size // divisor) if number else (first, self.cluster_size)
             if clusters == 0:
                 raise UserError(f"clusters: expected at least {divisor}, for feature {name}, got {self.cluster_size}")
-            method = first if number == 0 else others
             if self.is_training is not False:  # Without gradients, scaling the frames is faster.
                 method = OF_SCALED.get(method, method)
             layer = method(size, self.max_samples, clusters, None, gating=False, is_training=self.is_training)
-            layers.append(({"rgb": "video"}.get(name, name) + "_" + suffix, layer))
+            layers[{"rgb": "video"}.get(name, name) + "_" + suffix] = layer
         return layers
 
 

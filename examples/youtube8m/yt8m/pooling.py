@@ -34,12 +34,11 @@ class GatedSoftDBoW(loupe.PoolingBaseModel):
 
 
 class OfScaled(loupe.PoolingBaseModel):
-    """A base class before a method: its steps for the samples scale * x + shift, without computing these samples.
+    """A base class before a method: its steps for the samples scale * x + shift, which are not computed.
 
-    They equal those of such samples: the soft assignment by ``(scale x + shift) W = [x, 1] [scale W; shift W]``, and
-    the sums by ``sum_n a (scale x + shift) = scale sum_n a x + shift sum_n a``. So the gradients to scale and shift
-    come from what has the size of the weights and the sums. Otherwise they would need the gradient to all samples
-    [T, D], two products as large as those of the assignment and the sums: more than a tenth of the time of a step.
+    The soft assignment uses ``(scale x + shift) W = [x, 1] [scale W; shift W]``, and the sums use
+    ``sum_n a (scale x + shift) = scale sum_n a x + shift sum_n a``. The gradients to scale and shift then come from the
+    weights and the sums. Through the samples [T, D], they would take more than a tenth of the time of a step.
 
     Attributes:
       scale, shift: float32 [D], to be set before `forward`.
@@ -65,38 +64,13 @@ class OfScaled(loupe.PoolingBaseModel):
         return scale * sums + shift * tf.reduce_sum(a, axis=1, keepdims=True)
 
     def _tiled(self, sums):
-        """Scale and shift for sums [B, D, K], each [B, D, 1].
-
-        Repeated over the batch, because gradients sum over the last axis alone much faster than over the first as well.
-        """
+        """Scale and shift for sums [B, D, K], each [B, D, 1]: gradients sum much faster over the last axis alone."""
         times = tf.stack([tf.shape(sums)[0], 1, 1])
         return [tf.tile(tf.reshape(value, [1, -1, 1]), times) for value in (self.scale, self.shift)]
 
 
-class NetVLADOfScaled(OfScaled, loupe.NetVLAD):
-    """`loupe.NetVLAD` of scaled samples."""
-
-
-class NetRVLADOfScaled(OfScaled, loupe.NetRVLAD):
-    """`loupe.NetRVLAD` of scaled samples."""
-
-
-class NetFVOfScaled(OfScaled, loupe.NetFV):
-    """`loupe.NetFV` of scaled samples."""
-
-
-class SoftDBoWOfScaled(OfScaled, loupe.SoftDBoW):
-    """`loupe.SoftDBoW` of scaled samples."""
-
-
-class GatedSoftDBoWOfScaled(OfScaled, GatedSoftDBoW):
-    """`GatedSoftDBoW` of scaled samples."""
-
-
+# The methods that start from the soft assignment, and their subclasses for scaled samples.
 OF_SCALED = {
-    loupe.NetVLAD: NetVLADOfScaled,
-    loupe.NetRVLAD: NetRVLADOfScaled,
-    loupe.NetFV: NetFVOfScaled,
-    loupe.SoftDBoW: SoftDBoWOfScaled,
-    GatedSoftDBoW: GatedSoftDBoWOfScaled,
+    method: type(method.__name__ + "OfScaled", (OfScaled, method), {})
+    for method in (loupe.NetVLAD, loupe.NetRVLAD, loupe.NetFV, loupe.SoftDBoW, GatedSoftDBoW)
 }

@@ -10,17 +10,10 @@ import tensorflow.compat.v1 as tf
 def last_states(frames, num_frames, architecture):
     """The states of all layers after each video's last frame, side by side. float32 [B, layers * states * H]
 
-    The variables are in the scope RNN/rnn/multi_rnn_cell, as in 2017.
-
-    Args:
-      frames: float32 [B, N, D]. Each frame is l2-normalised first.
-      num_frames: how many leading frames of each video are read, an integer tensor [B]; or None, if all are.
-      architecture: a `settings.Architecture` whose `pooling` is a key of `CELLS`.
+    The frames, float32 [B, N, D], are l2-normalised first. `num_frames`, an integer tensor [B], says how many leading
+    frames of each video are read. None: all. The variables are in the scope RNN/rnn/multi_rnn_cell, as in 2017.
     """
-    inputs = tf.nn.l2_normalize(frames, axis=2, epsilon=1e-12)
-    if num_frames is not None:
-        inputs = inputs[:, : tf.reduce_max(num_frames)]
-    result = []
+    inputs, result = tf.nn.l2_normalize(frames, axis=2, epsilon=1e-12), []
     for layer in range(architecture.layers):
         with tf.variable_scope(f"RNN/rnn/multi_rnn_cell/cell_{layer}"):
             cell = CELLS[architecture.pooling](tf.dimension_value(inputs.shape[2]), architecture.cells)
@@ -31,13 +24,7 @@ def last_states(frames, num_frames, architecture):
 
 class GRU:
     """Cells with the gates r and u: ``[r, u] = sigmoid([x, h] W + b)``, ``c = tanh([x, r h] V + d)``, and the next
-    state ``h' = u h + (1 - u) c``.
-
-    Args:
-      width: D, the width of the input x.
-      size: H, how many cells there are.
-
-    The attributes and methods are those that ``tf.nn.dynamic_rnn`` asks of a cell.
+    state ``h' = u h + (1 - u) c``. The width of x is D, and the size is H.
     """
 
     def __init__(self, width, size):
@@ -59,8 +46,6 @@ class GRU:
 class BasicLSTM:
     """Cells with the states c and h: ``[i, j, f, o] = [x, h] W + b``, and the next states
     ``c' = c sigmoid(f + 1) + sigmoid(i) tanh(j)`` and ``h' = tanh(c') sigmoid(o)``.
-
-    Arguments, attributes and methods are those of `GRU`.
     """
 
     def __init__(self, width, size):

@@ -3,15 +3,26 @@
 import collections
 
 import tensorflow.compat.v1 as tf
-from loupe_examples.errors import UserError
+from loupe_examples.errors import UserError, note
 
 from yt8m import model
 
+# The operation `train` and tensors that belong to it; `count` is the number of steps after it.
 Step = collections.namedtuple("Step", "train count loss regularization learning_rate predictions labels")
 
 
 def count_gpus():
     return len(tf.config.experimental.list_physical_devices("GPU"))
+
+
+def settle_towers(settings):
+    """Sets how many towers share a batch, if that is not given: as many GPUs as divide it evenly, or else one CPU."""
+    gpus, batch_size = count_gpus(), settings.data.batch_size
+    if settings.training.towers is None:
+        towers = max(number for number in range(1, max(1, gpus) + 1) if batch_size % number == 0)
+        if towers < gpus:
+            note(f"{towers} of {gpus} GPUs are used, because batch_size = {batch_size} is no multiple of {gpus}")
+        settings.training.towers = towers
 
 
 def config(towers, cluster=None):
@@ -24,18 +35,11 @@ def config(towers, cluster=None):
 
 
 def build(batch, settings, cluster=None):
-    """Builds a step of training in the default graph.
+    """Builds a step of training on a batch of `records.dataset`, a dict of tensors, in the default graph.
 
     Each tower, a device, takes its part of the batch. The towers' gradients are averaged, each variable's is clipped to
-    the norm `clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower.
-
-    Args:
-      batch: the next batch of `records.dataset`, a dict of tensors.
-      settings: a `settings.Settings`.
-      cluster: a `cluster.Cluster`, whose parameter servers hold the variables, hidden1_weights in parts. Default None.
-
-    Returns:
-      A `Step`: the operation `train`, and tensors that belong to it; `count` is the number of steps after it.
+    the norm `clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower. In a cluster, the
+    parameter servers hold the variables.
 
     Raises:
       UserError: if the towers cannot share the batch evenly, or the model cannot be built.
@@ -61,9 +65,7 @@ def build(batch, settings, cluster=None):
         optimizer = tf.train.AdamOptimizer(learning_rate)
     built, gradients = [], []
     for number, device in enumerate(devices):
-        with tf.device(device), tf.variable_scope(
-            tf.get_variable_scope(), reuse=number > 0, custom_getter=_partitioning(cluster)
-        ):
+        with tf.device(device), tf.variable_scope(tf.get_variable_scope(), reuse=number > 0):
             part = {name: values[number] for name, values in parts.items()}
             tower = model.build_on(part, settings.data, settings.architecture, is_training=True)
             built.append(tower)
@@ -91,21 +93,12 @@ def build(batch, settings, cluster=None):
 
 
 def clipped(pairs, norm):
-    """Pairs of gradient and variable, each variable's gradient scaled down to the norm if its own is larger; a
-    variable that is partitioned is clipped as one. With a norm of 0 they stay as they are."""
+    """Pairs of gradient and variable, each gradient scaled down to the norm if its own is larger; 0: as they are."""
     if norm == 0:
         return pairs
-    halves = collections.defaultdict(list)
-    for gradient, variable in pairs:
-        # Half the sum of squares. It writes nothing, whereas tf.square would take a gigabyte for hidden1_weights.
-        halves[_full_name(variable)].append(tf.nn.l2_loss(gradient))
-    factors = {name: norm / tf.maximum(tf.sqrt(2 * tf.add_n(parts)), norm) for name, parts in halves.items()}
-    return [(gradient * factors[_full_name(variable)], variable) for gradient, variable in pairs]
-
-
-def _full_name(variable):
-    part = variable._get_save_slice_info()
-    return variable.op.name if part is None else part.full_name
+    # The loss writes no squares, whereas those of tf.square would take a gigabyte for hidden1_weights.
+    norms = [tf.sqrt(2 * tf.nn.l2_loss(gradient)) for gradient, _ in pairs]
+    return [(gradient * (norm / tf.maximum(own, norm)), variable) for own, (gradient, variable) in zip(norms, pairs)]
 
 
 def _placement(device, towers, cluster):
@@ -115,14 +108,3 @@ def _placement(device, towers, cluster):
     if towers > 1:
         return tf.train.replica_device_setter(ps_tasks=1, ps_device="/cpu:0", worker_device=device)
     return None
-
-
-def _partitioning(cluster):
-    """A custom getter that parts hidden1_weights, by far the largest variable, among the parameter servers."""
-
-    def custom(getter, name, *args, **kwargs):
-        if cluster and cluster.num_ps > 1 and name.split("/")[-1] == "hidden1_weights":
-            kwargs["partitioner"] = tf.fixed_size_partitioner(cluster.num_ps)
-        return getter(name, *args, **kwargs)
-
-    return custom
