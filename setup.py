@@ -35,7 +35,7 @@ class SourceDistribution(sdist):
 
 
 # TensorFlow 2.21 no longer brings TensorBoard, which shows how a training of examples/youtube8m goes.
-EXAMPLES = ["scikit-learn", "scikit-image", "scipy", "joblib", "matplotlib", "tqdm", "tensorboard", "filelock"]
+EXAMPLES = ["scikit-learn", "scikit-image", "scipy", "joblib", "matplotlib", "tqdm", "tensorboard"]
 # What examples/legacy.py takes tf.layers, tf.nn.rnn_cell and tf.keras from; TensorFlow 2.15 and earlier bring it.
 LEGACY = ['tf_keras; python_version >= "3.9"']
 

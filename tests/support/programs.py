@@ -10,7 +10,7 @@ import tempfile
 import time
 
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform.startswith("linux") else "spawn")
-_CONTEXT.set_forkserver_preload(["tensorflow.compat.v1", "sklearn.datasets", "filelock", "tqdm", "loupe"])
+_CONTEXT.set_forkserver_preload(["tensorflow.compat.v1", "sklearn.datasets", "tqdm", "loupe"])
 
 
 def _run(path, arguments, environment, directory, output, error, file_size):

@@ -129,14 +129,18 @@ def test_learning_rate_decays_in_steps(session):
     np.testing.assert_allclose(rates, [0.4] * 4 + [0.2] * 3 + [0.1] * 2, rtol=1e-6)
 
 
-def test_each_gradient_is_clipped(session, rng):
+def test_clipping_takes_a_partitioned_variable_as_one(session, rng):
     gradient = rng.standard_normal((10, 3)).astype(np.float32) * 5
-    pairs = [(tf.constant(gradient), "large"), (tf.constant([0.6, 0.7]), "small")]
-    clipped = step.clipped(pairs, 1.0)
-    assert [variable for _, variable in clipped] == ["large", "small"]
-    large, small = session.run([gradient for gradient, _ in clipped])
-    np.testing.assert_allclose(large, gradient / np.linalg.norm(gradient), rtol=1e-6)
+    whole = tf.get_variable("whole", [10, 3])
+    parted = list(tf.get_variable("parted", [10, 3], partitioner=tf.fixed_size_partitioner(3)))
+    small = tf.get_variable("small", [2])
+    pairs = [(tf.constant(gradient), whole), (tf.constant([0.6, 0.7]), small)]
+    ends = np.cumsum([part.shape.as_list()[0] for part in parted])
+    pairs += [(tf.constant(rows), part) for rows, part in zip(np.split(gradient, ends[:-1]), parted)]
+    whole, small, *parts = session.run([gradient for gradient, _ in step.clipped(pairs, 1.0)])
+    np.testing.assert_allclose(whole, gradient / np.linalg.norm(gradient), rtol=1e-6)
     np.testing.assert_allclose(small, [0.6, 0.7], rtol=1e-6)
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
     assert step.clipped(pairs, 0) is pairs
 
 
@@ -192,7 +196,10 @@ def test_variables_are_spread_over_parameter_servers():
     batch = {name: tf.constant(value) for name, value in random_batch(np.random.RandomState(1), 8).items()}
     step.build(batch, settings_for(batch_size=8), process)
     devices = {variable.op.name: variable.device for variable in tf.trainable_variables()}
-    assert set(devices.values()) == {"/job:ps/task:0", "/job:ps/task:1"}
+    parts = [device for name, device in devices.items() if name.startswith("hidden1_weights/")]
+    assert sorted(parts) == ["/job:ps/task:0", "/job:ps/task:1"]
+    assert set(devices.values()) == set(parts)
+    assert "hidden1_biases" in devices
 
 
 @pytest.mark.parametrize("job, ranks", [("worker", [0, 1]), ("chief", [0]), ("master", [0]), ("ps", [None])])

@@ -39,7 +39,7 @@ def build(batch, settings, cluster=None):
 
     Each tower, a device, takes its part of the batch. The towers' gradients are averaged, each variable's is clipped to
     the norm `clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower. In a cluster, the
-    parameter servers hold the variables.
+    parameter servers hold the variables, hidden1_weights in parts.
 
     Raises:
       UserError: if the towers cannot share the batch evenly, or the model cannot be built.
@@ -65,7 +65,8 @@ def build(batch, settings, cluster=None):
         optimizer = tf.train.AdamOptimizer(learning_rate)
     built, gradients = [], []
     for number, device in enumerate(devices):
-        with tf.device(device), tf.variable_scope(tf.get_variable_scope(), reuse=number > 0):
+        scope = tf.variable_scope(tf.get_variable_scope(), reuse=number > 0, custom_getter=_partitioning(cluster))
+        with tf.device(device), scope:
             part = {name: values[number] for name, values in parts.items()}
             tower = model.build_on(part, settings.data, settings.architecture, is_training=True)
             built.append(tower)
@@ -93,12 +94,21 @@ def build(batch, settings, cluster=None):
 
 
 def clipped(pairs, norm):
-    """Pairs of gradient and variable, each gradient scaled down to the norm if its own is larger; 0: as they are."""
+    """Pairs of gradient and variable, each variable's gradient scaled down to the norm if its own is larger; a
+    variable that is partitioned is clipped as a whole. With a norm of 0 they stay as they are."""
     if norm == 0:
         return pairs
-    # The loss writes no squares, whereas those of tf.square would take a gigabyte for hidden1_weights.
-    norms = [tf.sqrt(2 * tf.nn.l2_loss(gradient)) for gradient, _ in pairs]
-    return [(gradient * (norm / tf.maximum(own, norm)), variable) for own, (gradient, variable) in zip(norms, pairs)]
+    halves = collections.defaultdict(list)
+    for gradient, variable in pairs:
+        # Half the sum of squares. It writes nothing, whereas tf.square would take a gigabyte for hidden1_weights.
+        halves[_full_name(variable)].append(tf.nn.l2_loss(gradient))
+    factors = {name: norm / tf.maximum(tf.sqrt(2 * tf.add_n(parts)), norm) for name, parts in halves.items()}
+    return [(gradient * factors[_full_name(variable)], variable) for gradient, variable in pairs]
+
+
+def _full_name(variable):
+    part = variable._get_save_slice_info()
+    return variable.op.name if part is None else part.full_name
 
 
 def _placement(device, towers, cluster):
@@ -108,3 +118,14 @@ def _placement(device, towers, cluster):
     if towers > 1:
         return tf.train.replica_device_setter(ps_tasks=1, ps_device="/cpu:0", worker_device=device)
     return None
+
+
+def _partitioning(cluster):
+    """A custom getter that partitions hidden1_weights, by far the largest variable, among the parameter servers."""
+
+    def custom(getter, name, *args, **kwargs):
+        if cluster and cluster.num_ps > 1 and name.split("/")[-1] == "hidden1_weights":
+            kwargs["partitioner"] = tf.fixed_size_partitioner(cluster.num_ps)
+        return getter(name, *args, **kwargs)
+
+    return custom
