@@ -26,12 +26,12 @@ _HARD = {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(f
 _Lock = functools.partial(filelock.FileLock, **_HARD)
 
 
-def train(settings, interrupts, process=None):
+def train(settings, interrupts=None, process=None):
     """Trains until `settings.training.steps`, from the last checkpoint if there is one.
 
     Args:
       settings: a `settings.Settings`, with files. If `seed` is None it is set, and so is `towers`.
-      interrupts: an `Interrupts`.
+      interrupts: an `Interrupts`. Default None: signals are not handled.
       process: a worker's `cluster.Cluster`. Default None: there is no cluster.
 
     Returns:
@@ -50,6 +50,7 @@ def train(settings, interrupts, process=None):
     settings.training.towers = settings.training.towers or max(1, step.count_gpus())
     records.check(settings.data)
     settle_seed(settings, resumes=latest is not None)
+    interrupts = interrupts or Interrupts()
     with tf.Graph().as_default(), contextlib.ExitStack() as stack:
         tf.set_random_seed(settings.training.seed)
         built = step.build(_batch(settings, trained, process), settings, process)
