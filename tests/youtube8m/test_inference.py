@@ -358,10 +358,28 @@ def test_what_tensorflow_takes_for_a_pattern_is_refused(work, monkeypatch, capsy
     assert f"{name}: expected no {name[1]}, which TensorFlow takes for a pattern" in error
 
 
-def test_digits_in_a_directory_whose_name_looks_like_a_pattern(work, capsys):
-    (work / "digits").rename(work / "d[1] *")
-    (result,) = evaluated(capsys, "--digits", "d[1] *")
-    assert result["videos"] == 257
+def test_names_are_used_as_they_are(work):
+    strange = "{1} [2] *?\u00fc" + "\\" * (os.sep == "/")
+    (work / "digits").rename(work / strange)
+    directory = work / "c {1} \u00fc"
+    directory.mkdir()
+    for file in [*work.glob("model.ckpt*"), work / kept.FILE]:
+        shutil.copy(str(file), str(directory))
+    (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"')
+    (work / "link").symlink_to(directory.name)
+    data = ["--data", os.path.join(strange, "test*"), os.path.join(strange, "validate00.tfrecord")]
+    for checkpoint in (f"{directory.name}/", "link", os.path.join("link", "model.ckpt-7")):
+        predict.main(["--checkpoint", checkpoint, "--output", f"o {strange}.csv", *data])
+    assert len(list(submission.read(f"o {strange}.csv"))) == 257 + 129
+
+
+def test_names_in_the_home_directory(work, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(work))
+    (work / "digits").rename(work / "moved")
+    predict.main(["--checkpoint", ".", "--digits", "~/moved", "--output", "~/o.csv"])
+    assert len(list(submission.read("o.csv"))) == 257
+    assert not (work / "digits").exists() and not (work / "~").exists()
 
 
 def test_escapes_for_terminals_are_shown(work, monkeypatch, capsys):

@@ -15,24 +15,21 @@ SHOWN = 3  # How many of the variables that differ an error names.
 
 
 def latest(path):
-    """The name of a checkpoint, from its name, one of its files, or the directory whose latest it is.
-
-    Raises a `UserError` if there is none.
-    """
+    """The checkpoint of that name, with one of those files, or the latest of that directory; or a `UserError`."""
     if tf.io.gfile.isdir(path):
         names = [latest_or_none(path)]
     else:
         names = [re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path), path]
-    for name in filter(None, names):
-        if tf.train.checkpoint_exists(name):
-            return name
-    raise UserError(f"{path}: no checkpoint")
+    found = [name for name in names if name is not None and tf.train.checkpoint_exists(name)]
+    if not found:
+        raise UserError(f"{path}: no checkpoint")
+    return found[0]
 
 
 def latest_or_none(directory):
-    """The name of a directory's latest checkpoint; None if there are none.
+    """The name of a directory's latest checkpoint; None if no checkpoints lie there.
 
-    Raises a `UserError` if checkpoints lie there but the file `checkpoint` names none of them.
+    Raises a `UserError` if some do but the file `checkpoint`, by which TensorFlow finds the latest, names none of them.
     """
     name = tf.train.latest_checkpoint(directory)
     found = sorted(glob.glob(os.path.join(glob.escape(directory), "*.index")))

@@ -94,7 +94,7 @@ def check(data, labelled=True):
 
 
 class _Shards:
-    """The files, each read as a dataset of its good videos. What is wrong with the others is found at a file's end."""
+    """The files, each read as a dataset of its good videos. One with other videos or with damage is examined."""
 
     def __init__(self, data):
         self.files = matching(data.files)
@@ -105,7 +105,7 @@ class _Shards:
     def videos(self, file):
         """A dataset of the good videos of a file: dicts with id, labels [V] and frames, by feature the strings [N]."""
         compression = tf.ensure_shape(tf.numpy_function(_compression, [file], tf.string), [])
-        # This leaves out bad videos and the rest of a damaged file. The sizes of the videos that came tell of it.
+        # This leaves out what cannot be parsed and the rest of a damaged file. The sizes of the good videos tell of it.
         videos = tf.data.TFRecordDataset(file, compression).map(self._video)
         videos = videos.apply(tf.data.experimental.ignore_errors())
         nothing = {name: tf.constant([], tf.string) for name in self.data.feature_names}
@@ -125,7 +125,7 @@ class _Shards:
         return videos.filter(lambda video, is_video: is_video).map(lambda video, is_video: video)
 
     def _video(self, serialized):
-        """A record's video, and its size in the file; at run time an error if the video is bad."""
+        """A record's video, and its size in the file. A bad one has neither a name nor a size."""
         name_or_nothing = tf.io.FixedLenFeature([], tf.string, "")
         context, lists = tf.io.parse_single_sequence_example(
             serialized,
@@ -134,16 +134,16 @@ class _Shards:
         )
         name = tf.where(tf.equal(context["id"], ""), context["video_id"], context["id"])
         classes = context["labels"].values
-        # This raises an error for a class that is out of range.
-        marks = tf.scatter_nd(classes[:, tf.newaxis], tf.ones_like(classes), [self.data.num_classes])
+        of_range = tf.range(self.data.num_classes, dtype=tf.int64)
+        labels = tf.reduce_any(tf.equal(classes[:, tf.newaxis], of_range), axis=0)
         count = tf.size(lists[self.data.feature_names[0]])
         is_good = tf.not_equal(name, "") & (count > 0)
+        is_good &= tf.reduce_all((classes >= 0) & (classes < self.data.num_classes))
         for feature, size in zip(self.data.feature_names, self.data.feature_sizes):
             is_good &= tf.equal(tf.size(lists[feature]), count)
             is_good &= tf.reduce_all(tf.equal(tf.strings.length(lists[feature]), size))
-        with tf.control_dependencies([tf.debugging.Assert(is_good, ["bad"])]):
-            size = FRAMING + tf.cast(tf.strings.length(serialized), tf.int64)
-        return {"id": name, "labels": marks > 0, "frames": lists, "size": size}
+        size = tf.where(is_good, FRAMING + tf.strings.length(serialized), 0)
+        return {"id": tf.where(is_good, name, ""), "labels": labels, "frames": lists, "size": tf.cast(size, tf.int64)}
 
     def _examine(self, file, num_bytes):
         """Looks, once, for what is wrong with a file whose good videos have so many bytes. Returns False.

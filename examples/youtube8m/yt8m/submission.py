@@ -28,8 +28,7 @@ csv.field_size_limit(2**31 - 1)
 def writer(path):
     """A context whose value is a function ``write(video, classes, confidences)`` that adds a video to the file.
 
-    The file appears at the end, complete. If the block fails, an older file stays as it was. A file that cannot be
-    written is a `UserError`.
+    The file appears at the end, complete. If the block fails, an older file stays as it was.
     """
     path = path if os.path.exists(path) else os.path.expanduser(path)
     try:
