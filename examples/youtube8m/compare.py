@@ -23,19 +23,17 @@ def main(argv=None):
     results, averaged = {}, []
     for preset in options.presets:
         print(f"{preset}:", file=sys.stderr)
-        given = {"preset": preset, "digits": options.digits, "checkpoint": os.path.join(directory, preset)}
-        given.update(steps=options.steps, seed=options.seed)
-        settings = settle(flags.training("").parse_args([], argparse.Namespace(**given)))
+        given = argparse.Namespace(preset=preset, digits=options.digits, steps=options.steps, seed=options.seed)
+        given.checkpoint = os.path.join(directory, preset)
+        settings = settle(given)
         digits.provide(settings.data, "train")
-        before = training.train(settings)
-        if before > settings.training.steps:
-            raise errors.UserError(
-                f"{settings.checkpoint}: expected a model of {settings.training.steps} steps, got one of {before}"
-            )
-        settings = settle(flags.inference("", "validate").parse_args([], argparse.Namespace(**given)), saved=True)
+        before, steps = training.train(settings), settings.training.steps
+        if before > steps:
+            raise errors.UserError(f"{given.checkpoint}: expected a model of {steps} steps, got one of {before}")
+        settings.data.files = None
         digits.provide(settings.data, "validate")
         seen = []
-        results[preset] = inference.evaluate(settings, settings.checkpoint, seen=seen)
+        results[preset] = inference.evaluate(settings, given.checkpoint, seen=seen)
         if preset in SUBMISSION:
             averaged.append(seen)
     if len(averaged) > 1:

@@ -11,22 +11,13 @@ def main(argv=None):
     parser.add_argument("files", nargs="+", metavar="FILE", help="a submission file, as predict.py writes them")
     flags.add_output(parser, required=True)
     parser.add_argument(
-        "--weights",
-        type=commandline.weights,
-        metavar="W,W...",
-        help="a weight for each file, with commas between; only their ratios matter (default: all equal)",
+        "--weights", type=commandline.weights, metavar="W,W...", help="a weight for each file (default: all equal)"
     )
     parser.add_argument(
-        "--read-top",
-        type=commandline.positive,
-        metavar="N",
-        help="how many of a video's best classes are read of each file (default: all)",
+        "--read-top", type=commandline.positive, metavar="N", help="how many classes of a video are read (default: all)"
     )
     parser.add_argument(
-        "--decimals",
-        type=commandline.positive,
-        metavar="N",
-        help="after how many decimals the confidences that are read are cut off (default: not at all)",
+        "--decimals", type=commandline.positive, metavar="N", help="after how many decimals confidences are cut off"
     )
     options = parser.parse_args(argv)
     weights = options.weights or [1.0] * len(options.files)

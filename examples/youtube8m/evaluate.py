@@ -4,11 +4,13 @@ Without --data, it evaluates on the validation digits.
 """
 
 import json
+import os
 
 from yt8m import commandline, errors
 
 commandline.prepare()
 
+import tensorflow.compat.v1 as tf
 from yt8m import checkpoints, digits, flags, inference
 from yt8m.settings import settle
 
@@ -18,27 +20,15 @@ def main(argv=None):
     options = arguments.parse_args(argv)
     if options.timeout is not None and not options.continuous:
         arguments.error("argument --timeout: expected --continuous beside it")
-    directory = settle(options, saved=True).checkpoint
-
-    def evaluate(checkpoint):
-        settings = settle(options, saved=True)  # Each time, because a training may have kept its settings only now.
-        digits.provide(settings.data, "validate")
-        result = inference.evaluate(settings, checkpoint or settings.checkpoint, options.batch_statistics)
+    settings = settle(options, saved=True)
+    if options.continuous and not os.path.isdir(settings.checkpoint):
+        raise errors.UserError(f"continuous: expected a directory of checkpoints, got {settings.checkpoint}")
+    digits.provide(settings.data, "validate")
+    following = tf.train.checkpoints_iterator(settings.checkpoint, timeout=options.timeout)
+    for checkpoint in following if options.continuous else [settings.checkpoint]:
+        result = inference.evaluate(settings, checkpoint, options.batch_statistics)
         print(json.dumps(result) if options.json else inference.line(result), flush=True)
-
-    if not options.continuous:
-        evaluate(None)
-        return
-    for checkpoint in checkpoints.following(directory, options.timeout):
-        try:
-            evaluate(checkpoint)
-        except errors.UserError:
-            # A training that goes on may have removed it.
-            if checkpoints.exists(checkpoint):
-                raise
-            errors.warn(f"{checkpoint}: is gone; waiting for the next")
-            continue
-        if checkpoints.is_last(checkpoint):
+        if options.continuous and checkpoints.is_last(checkpoint):
             return
 
 
@@ -46,9 +36,7 @@ def parser():
     result = flags.inference(__doc__, "validate")
     result.add_argument("--json", action="store_true", help="print each evaluation as a line of JSON")
     result.add_argument(
-        "--continuous",
-        action="store_true",
-        help="evaluate each new checkpoint of the directory, until the training's last",
+        "--continuous", action="store_true", help="evaluate each new checkpoint of the directory, until the last"
     )
     result.add_argument(
         "--timeout",

@@ -14,7 +14,7 @@ commandline.prepare()
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from yt8m import checkpoints, flags, records, step, writing
+from yt8m import flags, records, step, writing
 from yt8m.settings import settle
 
 
@@ -26,15 +26,13 @@ def main(argv=None):
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as directory:
         is_synthetic = options.files is None
-        if is_synthetic:
-            options.files = [os.path.join(directory, "*.tfrecord")]
+        options.files = options.files or [os.path.join(directory, "*.tfrecord")]
         settings = settle(options)
         settings.training.towers = settings.training.towers or max(1, step.count_gpus())
         if is_synthetic:
             write_videos(directory, settings.data, options.videos, options.shards)
-        with checkpoints.named("the measured training"):
-            steps, waits = time_steps(settings)
-            alone = time_input(settings)
+        steps, waits = time_steps(settings)
+        alone = time_input(settings)
     seconds, wait, videos = np.median(steps), np.median(waits), settings.data.batch_size
     print(f"{settings.preset}: {1 / (seconds + wait):.3f} steps/s, {videos / (seconds + wait):.1f} videos/s")
     share = wait / (seconds + wait)
@@ -45,15 +43,13 @@ def main(argv=None):
 def write_videos(directory, data, videos, shards):
     """Writes shards of random videos in the sizes of the data."""
     rng = np.random.RandomState(0)
+    sizes = dict(zip(data.feature_names, data.feature_sizes))
     for shard in range(shards):
         examples = []
         for number in range(shard, videos, shards):
-            features = {
-                name: rng.randint(0, 256, [data.max_frames, size]).astype(np.uint8)
-                for name, size in zip(data.feature_names, data.feature_sizes)
-            }
+            frames = {name: rng.randint(0, 256, [data.max_frames, size], np.uint8) for name, size in sizes.items()}
             labels = rng.choice(data.num_classes, 3, replace=False)
-            examples.append(writing.example(b"video%06d" % number, features, labels))
+            examples.append(writing.example(b"video%06d" % number, frames, labels))
         writing.write(os.path.join(directory, f"train{shard:04}.tfrecord"), examples)
 
 
@@ -83,13 +79,12 @@ def time_input(settings):
         iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True))
         following = iterator.get_next()["frames"].op
         session.run(iterator.initializer)
-        # What has been read ahead does not count.
-        count = settings.training.steps + 5
         times = []
-        for _ in range(count):
+        for _ in range(settings.training.steps + 5):
             session.run(following)
             times.append(time.time())
-    return (times[-1] - times[4]) / (count - 5)
+    # What has been read ahead does not count.
+    return (times[-1] - times[4]) / settings.training.steps
 
 
 if __name__ == "__main__":

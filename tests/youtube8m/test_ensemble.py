@@ -202,7 +202,7 @@ def error_of(arguments, monkeypatch, capsys):
         ("a,1 0.5\nb,1 0.5\na,1 0.5\n", "ALL: expected each video once, got a again"),
         (HEADER.encode("ascii") + b"a,1 0.5\n\xff,1 0.5\n", "line 3: expected an ID of printable UTF-8"),
         ('a,"1 0.5\n', "line 2: unexpected end of data"),
-        ("a,1 0.5\nc,1 0.5\n", "ALL: expected the videos of FIRST, got c"),
+        ("a,1 0.5\nc,1 0.5\n", "ALL: expected the videos of FIRST, but b is missing"),
         ("a,1 0.5\n", "ALL: expected the videos of FIRST, but b is missing"),
     ],
 )

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 
@@ -163,38 +164,18 @@ def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
     assert first["gap"] != second["gap"]
 
 
-def test_a_checkpoint_may_go_while_it_is_read(work, capsys, monkeypatch):
-    compare = checkpoints.compare
-
-    def removing(checkpoint, *others):
-        compare(checkpoint, *others)
-        for path in work.glob("model.ckpt-7.data-*"):
-            path.unlink()
-
-    monkeypatch.setattr(checkpoints, "compare", removing)
-    evaluate.main(["--checkpoint", ".", "--continuous", "--timeout", "0"])
-    output, error = capsys.readouterr()
-    assert not output and "model.ckpt-7: is gone; waiting for the next" in error
-
-
 def test_the_last_checkpoint_of_a_training_is_not_followed(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
+    save(tmp_path, step=6, steps=7)
+
     def names(*_, **__):
-        yield save(tmp_path, step=6, steps=7)
+        yield str(tmp_path / "model.ckpt-6")
         yield save(tmp_path, step=7, steps=7)
         raise AssertionError
 
     monkeypatch.setattr(tf.train, "checkpoints_iterator", names)
     assert [result["checkpoint"][-2:] for result in evaluated(capsys, "--continuous")] == ["-6", "-7"]
-
-
-def test_a_directory_to_come_is_waited_for_and_said_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(errors.UserError, match="^c: expected a directory of checkpoints, found none in 0 seconds$"):
-        evaluate.main(["--checkpoint", "c", "--continuous", "--timeout", "0"])
-    output, error = capsys.readouterr()
-    assert not output and "note: c: is not there yet; waiting for a training to make it" in error
 
 
 RECURRENT = {"clusters": None, "hidden_size": None, "cells": 8}
@@ -224,12 +205,13 @@ def test_a_checkpoint_of_the_other_cell_is_refused(tmp_path, monkeypatch, capsys
     save(tmp_path, preset=other, **RECURRENT)
     error = error_of(tmp_path, predict, monkeypatch, capsys, ["--preset", cell])
     kernel = {"gru": "gru_cell/candidate", "lstm": "basic_lstm_cell"}[cell] + "/kernel"
-    assert f"model.ckpt-7: of another architecture: RNN/rnn/multi_rnn_cell/cell_0/{kernel} [" in error
-    assert "] is missing; " in error and error.endswith(f" more. It was trained with preset {other}, cells 8\n")
+    missing = f"RNN/rnn/multi_rnn_cell/cell_0/{kernel} is missing where the model has ["
+    assert f"model.ckpt-7: of another architecture: {missing}" in error
+    assert error.endswith(f" more. It was trained with preset {other}, cells 8\n")
 
 
 def test_a_single_checkpoint_is_not_waited_for(work, monkeypatch, capsys):
-    for name in ("model.ckpt-7", kept.FILE):
+    for name in ("model.ckpt-7", kept.FILE, "nowhere"):
         message = error_of(work, evaluate, monkeypatch, capsys, ["--continuous", "--checkpoint", name])
         assert f"continuous: expected a directory of checkpoints, got {name}" in message
 
@@ -240,18 +222,6 @@ def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
     message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
     problem = "expected the ids of videos in printable UTF-8, as submission files are, got b'v\\xff'"
     assert f"strange.tfrecord: {problem}" in message
-
-
-def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    # Of a model that only the settings that come with it describe.
-    monkeypatch.setattr(
-        tf.train,
-        "checkpoints_iterator",
-        lambda *_, **__: iter([save(tmp_path, preset="mean", clusters=None, hidden_size=5)]),
-    )
-    (result,) = evaluated(capsys, "--continuous")
-    assert result["checkpoint"] == str(tmp_path / "model.ckpt-7")
 
 
 def test_published_checkpoints_are_restored_by_name(tmp_path, capsys, rng, monkeypatch):
@@ -357,10 +327,29 @@ def test_checkpoints_are_named_by_any_of_their_files(work, end):
     assert checkpoints.latest(f"model.ckpt-7.{end}") == "model.ckpt-7"
 
 
-def test_checkpoints_without_their_state_are_named(work):
-    (work / "checkpoint").unlink()
-    with pytest.raises(errors.UserError, match="^.: no checkpoint named by a file `checkpoint`, but model.ckpt-7$"):
-        checkpoints.latest(".")
+@pytest.mark.parametrize("state", ["missing", "of another place", "of another step"])
+def test_checkpoints_that_their_state_does_not_name_are_told(work, tmp_path, saved, state):
+    if state == "missing":
+        (work / "checkpoint").unlink()
+    else:
+        name = str(saved / "model.ckpt-7") if state == "of another place" else "model.ckpt-6"
+        (work / "checkpoint").write_text(f'model_checkpoint_path: "{name}"')
+    for path in (".", str(work), f"{work}/"):
+        message = f"^{re.escape(path)}: no checkpoint named by a file `checkpoint`, but model.ckpt-7$"
+        for function in (checkpoints.latest, checkpoints.latest_or_none):
+            with pytest.raises(errors.UserError, match=message):
+                function(path)
+
+
+def test_a_directory_without_checkpoints_has_none(tmp_path):
+    assert checkpoints.latest_or_none(str(tmp_path)) is None
+    assert checkpoints.latest_or_none(str(tmp_path / "nowhere")) is None
+
+
+def test_the_latest_checkpoint_is_found_through_a_link(work, tmp_path):
+    (tmp_path / "link").symlink_to(work)
+    for path in (work, tmp_path / "link"):
+        assert checkpoints.latest_or_none(f"{path}/") == str(work / "model.ckpt-7")
 
 
 @pytest.mark.parametrize("name", ["c[1]", "c*", "c?", "c\\d"])
@@ -369,10 +358,28 @@ def test_what_tensorflow_takes_for_a_pattern_is_refused(work, monkeypatch, capsy
     assert f"{name}: expected no {name[1]}, which TensorFlow takes for a pattern" in error
 
 
-def test_digits_in_a_directory_whose_name_looks_like_a_pattern(work, capsys):
-    (work / "digits").rename(work / "d[1] *")
-    (result,) = evaluated(capsys, "--digits", "d[1] *")
-    assert result["videos"] == 257
+def test_names_are_used_as_they_are(work):
+    strange = "{1} [2] *?\u00fc" + "\\" * (os.sep == "/")
+    (work / "digits").rename(work / strange)
+    directory = work / "c {1} \u00fc"
+    directory.mkdir()
+    for file in [*work.glob("model.ckpt*"), work / kept.FILE]:
+        shutil.copy(str(file), str(directory))
+    (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"')
+    (work / "link").symlink_to(directory.name)
+    data = ["--data", os.path.join(strange, "test*"), os.path.join(strange, "validate00.tfrecord")]
+    for checkpoint in (f"{directory.name}/", "link", os.path.join("link", "model.ckpt-7")):
+        predict.main(["--checkpoint", checkpoint, "--output", f"o {strange}.csv", *data])
+    assert len(list(submission.read(f"o {strange}.csv"))) == 257 + 129
+
+
+def test_names_in_the_home_directory(work, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(work))
+    (work / "digits").rename(work / "moved")
+    predict.main(["--checkpoint", ".", "--digits", "~/moved", "--output", "~/o.csv"])
+    assert len(list(submission.read("o.csv"))) == 257
+    assert not (work / "digits").exists() and not (work / "~").exists()
 
 
 def test_escapes_for_terminals_are_shown(work, monkeypatch, capsys):

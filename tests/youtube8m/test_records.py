@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import os
 import re
 import zlib
 
@@ -209,12 +210,16 @@ def test_no_id(tmp_path):
     assert problem(reading(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video ?: {cause}"
 
 
-def test_video_level_record(tmp_path):
+def video_level_record():
     example = tf.train.Example()
     example.features.feature["video_id"].bytes_list.value.append(b"v")
     example.features.feature["mean_rgb"].float_list.value.extend([0.5] * 5)
-    writing.write(str(tmp_path / "bad"), [example.SerializeToString()])
-    cause = "expected a feature rgb (feature_names) of frames, got none, but mean_rgb of the video"
+    return example.SerializeToString()
+
+
+def test_video_level_record(tmp_path):
+    writing.write(str(tmp_path / "bad"), [video_level_record()])
+    cause = "expected a feature rgb (feature_names) of frames, got none, as in video-level records"
     assert problem(reading(tmp_path / "bad")) == f"{tmp_path / 'bad'}: video v: {cause}"
 
 
@@ -225,12 +230,11 @@ def damaged(data, kind):
         "truncated": (data[:-7], 4 * size),
         "truncated in a length": (data[: 3 * size + 5], 3 * size),
         "corrupt": (data[: size + 40] + bytes([data[size + 40] ^ 1]) + data[size + 41 :], size),
-        "empty": (b"", 0),
-        "of other content": (b"<html>not found</html>", 0),
+        "corrupt from the first byte on": (b"\xff" + data[1:], 0),
     }[kind]
 
 
-DAMAGES = ["truncated", "truncated in a length", "corrupt", "empty", "of other content"]
+DAMAGES = ["truncated", "truncated in a length", "corrupt", "corrupt from the first byte on"]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -294,7 +298,14 @@ def test_compressed_shards(tmp_path, good, compress):
     assert "compressed: corrupt or truncated: records were read of" in problem(reading(path))
 
 
-@pytest.mark.parametrize("name", ["br [1]/tr[0].x", "a*?.x", "{b}.x", "\u00fc \u30e2.x"])
+def test_a_compressed_shard_without_its_end(tmp_path, good):
+    """All its records can still be read."""
+    path = tmp_path / "compressed"
+    path.write_bytes(gzip.compress(good.read_bytes())[:-8])
+    assert re.match(f"{path}: corrupt or truncated: records were read of [0-9]+ bytes$", problem(reading(path)))
+
+
+@pytest.mark.parametrize("name", ["br [1]/tr[0].x", "a*?.x", "{b}.x", "c\\d.x", "\u00fc \u30e2.x"])
 def test_names_that_exist_are_no_patterns(tmp_path, good, name, monkeypatch):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
@@ -303,10 +314,40 @@ def test_names_that_exist_are_no_patterns(tmp_path, good, name, monkeypatch):
     assert records.matching([str(path)]) == [str(path)]
     assert records.matching([name]) == [name]
     assert records.matching([str(path.parent / "*.x")]) == [str(path)]
+    assert len(joined(batches(reading(path)))["id"]) == 5
+    path.write_bytes(good.read_bytes()[:-1])
+    assert problem(reading(path)).startswith(f"{path}: corrupt or truncated")
 
 
-def test_a_directory_is_named(tmp_path):
+def test_names_in_the_home_directory(tmp_path, good, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert records.matching([os.path.join("~", name) for name in ("good", "g*")]) == [str(good)]
+
+
+def test_what_is_no_file_is_named(tmp_path):
     assert problem(reading(f"{tmp_path}/")).startswith(f"{tmp_path}/: expected files, got a directory")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(str(tmp_path / "pipe"))
+        assert problem(reading(tmp_path / "pipe")) == f"{tmp_path / 'pipe'}: expected files, got a device"
+    assert problem(reading("v\udcff")) == "v\udcff: expected a name in UTF-8, which TensorFlow requires"
+
+
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        (b"", "an empty file"),
+        (gzip.compress(b""), "an empty file"),
+        (b"VideoId,LabelConfidencePairs\nv,1 0.5\n", "text"),
+        ("<html>\u00fc</html>".encode("utf-8"), "text"),
+        (lambda: good_example(), "a SequenceExample or an Example outside of a TFRecord"),
+        (lambda: video_level_record(), "a SequenceExample or an Example outside of a TFRecord"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, good, content, kind):
+    path = tmp_path / "other"
+    path.write_bytes(content() if callable(content) else content)
+    assert problem(reading(good, path)) == f"{path}: expected TFRecords, got {kind}"
 
 
 def test_training_needs_labels(tmp_path, good, rng):
@@ -329,7 +370,8 @@ def test_a_hundred_malformed_records(tmp_path, rng, capsys):
             if kind == "Clear":
                 feature.Clear()
                 continue
-            values = [{"bytes_list": b"12345", "int64_list": 3, "float_list": 0.5}[kind]] * rng.randint(3)
+            value = {"bytes_list": b"123456"[: rng.randint(4, 7)], "int64_list": rng.randint(9), "float_list": 0.5}
+            values = [value[kind]] * rng.randint(3)
             getattr(feature, kind).value.extend(values)
         if rng.rand() < 0.2:
             del example.feature_lists.feature_list[["rgb", "audio"][rng.randint(2)]].feature[rng.randint(2)]
@@ -344,11 +386,11 @@ def test_a_hundred_malformed_records(tmp_path, rng, capsys):
         assert re.search(r"/m\d+: video .: expected .*, got .*; skipped it, \d+ such so far$", line), line
 
 
-def test_training_on_damaged_shards_alone_ends(tmp_path, capsys):
+def test_training_on_damaged_shards_alone_is_refused(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"damaged")
-    chosen = reading(tmp_path / "[ab]", skip_corrupt=True, shuffle_buffer=5)
-    assert problem(chosen, training=True).endswith("expected good videos, got none")
+    with pytest.raises(errors.UserError, match="expected videos with labels to train on, got none$"):
+        records.check(reading(tmp_path / "[ab]", skip_corrupt=True))
     assert "2 such so far" in capsys.readouterr().err
 
 

@@ -23,19 +23,17 @@ def provide(data, split):
 
 
 def prepare(directory):
-    """Writes the shards into the directory, unless they are all there.
+    """Writes the shards into the directory, unless they are all there, or raises a `UserError`.
 
     Returns:
       For each split, train, validate and test, the list of its files.
-
-    Raises:
-      UserError: if they cannot be written.
     """
+    directory = directory if os.path.isdir(directory) else os.path.expanduser(directory)
     files = {
         split: [os.path.join(directory, f"{split}{number:02}.tfrecord") for number in range(count)]
         for split, count in NUM_SHARDS.items()
     }
-    if not all(os.path.exists(file) for names in files.values() for file in names):
+    if not all(map(os.path.exists, sum(files.values(), []))):
         try:
             os.makedirs(directory, exist_ok=True)
             for split, examples in _examples().items():

@@ -13,84 +13,61 @@ from yt8m import checkpoints, metrics, model, records, submission
 TITLES = {"gap": "GAP", "map": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "loss": "loss"}
 
 
-class Inference:
-    """A model on batches of records, with the variables of a checkpoint.
+def run(settings, checkpoint, names, batch_statistics=False):
+    """Runs the model of a checkpoint over all records once.
 
     Args:
       settings: a `settings.Settings`, with files.
-      checkpoint: the checkpoint, or the directory of which the latest is taken. The attribute `checkpoint` is its name.
+      checkpoint: the checkpoint's name.
+      names: the tensors to return for each batch of B videos: id, bytes [B]; labels, bool [B, V]; predictions, float32
+        [B, V]; loss, a float32.
       batch_statistics: whether batch norm uses the statistics of each batch, and not its moving averages.
 
+    Yields, for each batch, the list of their values.
+
     Raises:
-      UserError: if there is no such checkpoint, no files match, the first record is bad or the model cannot be built.
+      UserError: if the checkpoint does not fit or predicts what is not finite, no files match, or a record is bad.
     """
-
-    def __init__(self, settings, checkpoint, batch_statistics=False):
-        self.checkpoint = checkpoints.latest(checkpoint)
-        self._settings = settings
-        self._graph = tf.Graph()
-        with self._graph.as_default(), checkpoints.named(self.checkpoint):
-            records.check(settings.data, labelled=False)
-            self._iterator = tf.data.make_initializable_iterator(records.dataset(settings.data))
-            batch = self._iterator.get_next()
-            built = model.build_on(batch, settings.data, settings.architecture, is_training=batch_statistics)
-            self._fetches = dict(built._asdict(), id=batch["id"], labels=batch["labels"])
-
-    def run(self, *names):
-        """Restores the checkpoint, and runs the model over all records once.
-
-        Args:
-          *names: the tensors to return for each batch of B videos: id, bytes [B]; labels, bool [B, V]; predictions,
-            float32 [B, V]; loss, a float32.
-
-        Yields:
-          For each batch, the list of their values.
-
-        Raises:
-          UserError: if the checkpoint is damaged or of another architecture, its predictions are not finite, or a
-            record is bad.
-        """
-        fetches = {name: self._fetches[name] for name in names + ("predictions",)}
-        # Not the default session, because a generator may never be continued.
-        with contextlib.closing(tf.Session(graph=self._graph)) as session, checkpoints.named(self.checkpoint):
-            with self._graph.as_default():
-                checkpoints.restore(session, self.checkpoint, self._settings)
-            session.run(self._iterator.initializer)
+    with tf.Graph().as_default() as graph, checkpoints.named(checkpoint):
+        records.check(settings.data, labelled=False)
+        iterator = tf.data.make_initializable_iterator(records.dataset(settings.data))
+        batch = iterator.get_next()
+        built = model.build_on(batch, settings.data, settings.architecture, is_training=batch_statistics)
+        fetches = dict(built._asdict(), id=batch["id"], labels=batch["labels"])
+        fetches = {name: fetches[name] for name in [*names, "predictions"]}
+    # Not the default session, because a generator may never be continued.
+    with contextlib.closing(tf.Session(graph=graph)) as session, checkpoints.named(checkpoint):
+        with graph.as_default():
+            checkpoints.restore(session, checkpoint, settings)
+        session.run(iterator.initializer)
+        with contextlib.suppress(tf.errors.OutOfRangeError):
             while True:
-                try:
-                    batch = session.run(fetches)
-                except tf.errors.OutOfRangeError:
-                    return
-                if not np.isfinite(batch["predictions"]).all():
-                    raise UserError(f"{self.checkpoint}: expected finite predictions, got NaN or infinity")
-                yield [batch[name] for name in names]
+                values = session.run(fetches)
+                if not np.isfinite(values["predictions"]).all():
+                    raise UserError(f"{checkpoint}: expected finite predictions, got NaN or infinity")
+                yield [values[name] for name in names]
 
 
 def evaluate(settings, checkpoint, batch_statistics=False, seen=None):
-    """The metrics of a checkpoint on labelled records.
+    """The metrics of a checkpoint on labelled records: the dict of `metrics.Metrics.result`, and `checkpoint`.
 
     Args:
-      settings, checkpoint, batch_statistics: as for `Inference`.
+      settings, batch_statistics: as for `run`, whose errors this function raises too.
+      checkpoint: a checkpoint, or the directory whose latest it is.
       seen: a list, to which the predictions [B, V] and labels [B, V] of each batch are added. Default None.
-
-    Returns:
-      The dict of `metrics.Metrics.result`, and `checkpoint`.
-
-    Raises:
-      UserError: for bad input.
     """
-    gathered = metrics.Metrics(settings.data.num_classes)
-    inference = Inference(settings, checkpoint, batch_statistics)
+    checkpoint, gathered = checkpoints.latest(checkpoint), metrics.Metrics(settings.data.num_classes)
     # disable=None: no progress bar in a log.
     with progress.bar(desc="evaluate", unit="video", disable=None) as shown:
-        for predictions, labels, loss in inference.run("predictions", "labels", "loss"):
+        names = ["predictions", "labels", "loss"]
+        for predictions, labels, loss in run(settings, checkpoint, names, batch_statistics):
             gathered.add(predictions, labels, loss)
             if seen is not None:
                 seen.append((predictions, labels))
             shown.update(len(labels))
     if not gathered.num_labels:
         raise UserError(f"{' '.join(settings.data.files)}: expected videos with labels, got none")
-    return dict(gathered.result(), checkpoint=inference.checkpoint)
+    return dict(gathered.result(), checkpoint=checkpoint)
 
 
 def evaluate_average(seen):
@@ -115,29 +92,21 @@ def line(result):
 
 
 def predict(settings, path, top_k, batch_statistics=False):
-    """Writes a submission file with the `top_k` best classes of each video.
+    """Writes a submission file with the `top_k` best classes of each video. The errors are those of `run`.
 
     Returns:
       How many videos there are, and the checkpoint's name.
-
-    Raises:
-      UserError: for bad input.
     """
-    inference = Inference(settings, settings.checkpoint, batch_statistics)
-    count = 0
+    checkpoint, count = checkpoints.latest(settings.checkpoint), 0
     # disable=None: no progress bar in a log.
     with submission.writer(path) as write, progress.bar(desc="predict", unit="video", disable=None) as shown:
-        for videos, predictions in inference.run("id", "predictions"):
+        for videos, predictions in run(settings, checkpoint, ["id", "predictions"], batch_statistics):
             for video, classes, confidences in zip(videos, *metrics.top_predictions(predictions, top_k)):
-                write(_text(video, settings.data.files), classes, confidences)
+                text = video.decode("utf-8", "surrogateescape")
+                if not text.isprintable():
+                    problem = f"expected the ids of videos in printable UTF-8, as submission files are, got {video}"
+                    raise UserError(f"{' '.join(settings.data.files)}: {problem}")
+                write(text, classes, confidences)
             count += len(videos)
             shown.update(len(videos))
-    return count, inference.checkpoint
-
-
-def _text(video, files):
-    text = video.decode("utf-8", "surrogateescape")
-    if not text.isprintable():
-        problem = f"expected the ids of videos in printable UTF-8, as submission files are, got {video}"
-        raise UserError(f"{' '.join(files)}: {problem}")
-    return text
+    return count, checkpoint

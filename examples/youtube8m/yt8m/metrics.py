@@ -9,45 +9,30 @@ TOP_K = 20  # How many predictions of a video count in the challenge.
 class Metrics:
     """Gathers batches of predictions, then gives the metrics of all of them.
 
-    Keeps the score, the class and the truth of each video's `top_k` best predictions, 7 bytes each, and nothing else:
-    160 MB for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` are how many there were.
+    Keeps the score, the class and the truth of each video's 20 best predictions, 7 bytes each, and nothing else: 160 MB
+    for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` are how many there were.
 
     Args:
       num_classes: V, the size of the vocabulary, a positive integer.
-      top_k: how many predictions of each video count, a positive integer. Default 20.
     """
 
-    def __init__(self, num_classes, top_k=TOP_K):
+    def __init__(self, num_classes):
         self.num_classes = num_classes
-        self.top_k = min(top_k, num_classes)
-        self.num_videos = 0
-        self.num_labels = 0
-        self._top = []  # of each batch: classes, scores and whether they are true, each [videos, top_k]
+        self.num_videos = self.num_labels = 0
+        self._top = []  # of each batch: classes, scores and whether they are true, each [videos, 20]
         self._num_true = np.zeros(num_classes, np.int64)
         self._hits_at_one = self._precisions = self._losses = 0.0
 
-    def add(self, predictions, labels, loss=None):
+    def add(self, predictions, labels, loss=np.nan):
         """Takes in a batch.
 
         Args:
-          predictions: confidences, a float array [videos, V].
+          predictions: confidences, a float array [videos, V], all finite.
           labels: which classes are true, a bool array [videos, V].
-          loss: the mean loss of the batch's videos, a number. Default None: unknown.
-
-        Raises:
-          ValueError: if the shapes differ or are not [videos, V], or a prediction is not finite.
+          loss: the mean loss of the batch's videos, a number. Default NaN: unknown.
         """
-        predictions, labels = np.asarray(predictions), np.asarray(labels, bool)
-        if predictions.ndim != 2 or predictions.shape[1] != self.num_classes:
-            raise ValueError(f"predictions: expected shape [videos, {self.num_classes}], got {predictions.shape}")
-        if labels.shape != predictions.shape:
-            raise ValueError(f"labels: expected the predictions' shape {predictions.shape}, got {labels.shape}")
-        if not np.isfinite(predictions).all():
-            raise ValueError("predictions: expected finite numbers, got NaN or infinity")
-        if len(predictions) == 0:
-            return
         counts = labels.sum(axis=1)  # [videos]
-        classes, scores = top_predictions(predictions, max(self.top_k, counts.max()))
+        classes, scores = top_predictions(predictions, max(TOP_K, counts.max()))
         is_true = np.take_along_axis(labels, classes, axis=1)
         self.num_videos += len(predictions)
         self.num_labels += int(counts.sum())
@@ -56,14 +41,10 @@ class Metrics:
         # Precision at as many predictions as the video has labels. A prediction of zero predicts nothing.
         within = np.arange(classes.shape[1]) < counts[:, np.newaxis]
         self._precisions += ((is_true & within & (scores > 0)).sum(axis=1) / np.maximum(counts, 1)).sum()
-        self._losses += np.nan if loss is None else float(loss) * len(predictions)
-        kept = [
-            classes.astype(np.min_scalar_type(self.num_classes - 1)),
-            scores.astype(np.float32),
-            is_true,
-        ]
+        self._losses += float(loss) * len(predictions)
+        kept = [classes.astype(np.min_scalar_type(self.num_classes - 1)), scores.astype(np.float32), is_true]
         # Copies, because a view would keep the whole batch alive.
-        self._top.append([column[:, : self.top_k].copy() for column in kept])
+        self._top.append([column[:, :TOP_K].copy() for column in kept])
 
     def average_precisions(self):
         """The average precision of each class, a float array [V]; NaN for classes that no video has."""
@@ -71,9 +52,8 @@ class Metrics:
         order = np.argsort(classes, kind="stable")
         ends = np.cumsum(np.bincount(classes, minlength=self.num_classes))
         parts = np.split(order, ends[:-1])
-        return np.array(
-            [_average_precision(scores[part], is_true[part], num_true) for part, num_true in zip(parts, self._num_true)]
-        )
+        parts = zip(parts, self._num_true)
+        return np.array([_average_precision(scores[part], is_true[part], num_true) for part, num_true in parts])
 
     def gap(self):
         """Global average precision: of all kept predictions in one ranking."""
@@ -85,10 +65,7 @@ class Metrics:
 
         `gap`; `map`, the mean of the average precisions of the classes that occur; `hit_at_one`, the share of videos
         whose best prediction is true; `perr`, the mean precision at the video's number of labels; `loss`, the mean over
-        videos, NaN if a batch came without; and the int `videos`.
-
-        Raises:
-          ValueError: if there are no videos.
+        videos; and the int `videos`.
         """
         has_labels = self._num_true > 0
         average_precisions = self.average_precisions()[has_labels]
@@ -102,29 +79,19 @@ class Metrics:
         }
 
     def _columns(self):
-        """All kept classes, scores and truths, each [videos * top_k]."""
-        if not self._top:
-            raise ValueError("metrics: expected at least one video, got none")
+        """All kept classes, scores and truths, each [videos * 20]."""
         return [np.concatenate([part.ravel() for part in parts]) for parts in zip(*self._top)]
 
 
-def gap(predictions, labels, top_k=TOP_K):
+def gap(predictions, labels):
     """The global average precision of one batch; arguments as for `Metrics.add`."""
-    metrics = Metrics(np.shape(predictions)[1], top_k)
+    metrics = Metrics(predictions.shape[1])
     metrics.add(predictions, labels)
     return metrics.gap()
 
 
-def top_predictions(predictions, top_k=TOP_K):
-    """The best predictions of each video, best first.
-
-    Args:
-      predictions: confidences, a float array [videos, V].
-      top_k: how many, a positive integer; all, if there are no more than that. Default 20.
-
-    Returns:
-      The classes and the confidences, arrays [videos, min(top_k, V)].
-    """
+def top_predictions(predictions, top_k):
+    """The `top_k` best predictions of each video of [videos, V], or all V: classes and confidences, best first."""
     top_k = min(top_k, predictions.shape[1])
     # Sorting all classes of a video would take longer than the rest of an evaluation's metrics together.
     classes = np.argpartition(predictions, predictions.shape[1] - top_k, axis=1)[:, -top_k:]

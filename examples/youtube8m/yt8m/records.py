@@ -1,6 +1,9 @@
 """Frame-level YouTube-8M records, read by tf.data."""
 
+import codecs
+import contextlib
 import glob
+import gzip
 import os
 import zlib
 
@@ -13,36 +16,28 @@ LABELLED = 1000  # among so many videos one has to have labels, to train on them
 
 
 def matching(patterns):
-    """The files with these names or patterns, sorted. A name that exists is no pattern.
-
-    Raises:
-      UserError: if there is no such file.
-    """
+    """The files with these names or patterns, sorted, or a `UserError`. A name that exists is not a pattern."""
     found = set()
     for pattern in patterns:
-        directory, name = os.path.split(pattern)
-        if os.path.isdir(pattern):
-            raise UserError(
-                f"{pattern}: expected files, got a directory; its files may be {os.path.join(pattern, '*')}"
-            )
-        if tf.io.gfile.exists(pattern):
-            matches = [pattern]
-        elif os.path.isdir(directory or "."):
-            matches = glob.glob(os.path.join(glob.escape(directory), name))
+        if "\ufffd" in pattern.encode("utf-8", "surrogateescape").decode("utf-8", "replace"):
+            raise UserError(f"{pattern}: expected a name in UTF-8, which TensorFlow requires")
+        path = pattern if tf.io.gfile.exists(pattern) else os.path.expanduser(pattern)
+        directory, name = os.path.split(path)
+        if os.path.isdir(path):
+            raise UserError(f"{pattern}: expected files, got a directory; its files may be {os.path.join(path, '*')}")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UserError(f"{pattern}: expected files, got a device")
+        if tf.io.gfile.exists(path):
+            matches = [path]
+        elif "://" in path:
+            matches = tf.io.gfile.glob(path)
         else:
-            matches = _matches(os.path.expanduser(pattern))
+            matches = glob.glob(os.path.join(glob.escape(directory) if os.path.isdir(directory) else directory, name))
         matches = [match for match in matches if not os.path.isdir(match)]
         if not matches:
             raise UserError(f"{pattern}: no files match")
         found.update(matches)
     return sorted(found)
-
-
-def _matches(pattern):
-    try:
-        return tf.io.gfile.glob(pattern)
-    except tf.errors.NotFoundError:  # of the directory
-        return []
 
 
 def dataset(data, training=False, seed=0):
@@ -61,10 +56,8 @@ def dataset(data, training=False, seed=0):
         num_frames: int32 [B], how many frames the videos have, F at most.
         labels: bool [B, V]. All are False where a record has no labels.
 
-    Raises:
-      UserError: if no files match.
-      tf.errors.InvalidArgumentError: at run time, for bad records, with a message in which `errors.problem_of` finds
-        file, video and cause.
+    Raises a `UserError` if no files match, and at run time a `tf.errors.InvalidArgumentError` for bad records, in which
+    `errors.problem_of` finds file, video and cause.
     """
     shards = _Shards(data)
     videos = tf.data.Dataset.from_tensor_slices(shards.files)
@@ -84,219 +77,123 @@ def dataset(data, training=False, seed=0):
 def check(data, labelled=True):
     """Reads a video, or with `labelled` one that has labels, so that wrong settings are found before anything is built.
 
-    Raises:
-      UserError: if no files match, or no video has labels.
-      tf.errors.InvalidArgumentError: if a video is bad.
+    Raises the errors of `dataset`, and a `UserError` if there is no such video.
     """
     with tf.Graph().as_default(), tf.Session() as session:
-        shards = _Shards(data, report=lambda problem: None)
+        shards = _Shards(data)
         videos = tf.data.Dataset.from_tensor_slices(shards.files).flat_map(shards.videos).take(LABELLED)
-        if labelled:
-            videos = videos.filter(lambda video: tf.reduce_any(video["labels"]))
-        iterator = tf.data.make_initializable_iterator(_without_autotune(videos.take(1)))
+        videos = videos.filter(lambda video: tf.reduce_any(video["labels"]) if labelled else True).take(1)
+        iterator = tf.data.make_initializable_iterator(_without_autotune(videos))
         following = iterator.get_next()
         session.run(iterator.initializer)
         try:
             session.run(following)
         except tf.errors.OutOfRangeError as error:
-            what = "videos with labels to train on" if labelled else "videos"
-            raise UserError(f"{' '.join(data.files)}: expected {what}, got none") from error
+            what = " with labels to train on" if labelled else ""
+            raise UserError(f"{' '.join(data.files)}: expected videos{what}, got none") from error
 
 
 class _Shards:
-    """The files, each read as a dataset of its checked videos, and what was found wrong with them."""
+    """The files, each read as a dataset of its good videos. One with other videos or with damage is examined."""
 
-    def __init__(self, data, report=warn):
+    def __init__(self, data):
         self.files = matching(data.files)
         self.data = data
-        self.report = report
-        self.skipped = set()  # damaged files and bad videos
-        self.known = set()  # files whose content was looked at
-        self.barren = set()  # files without a good video
+        self.num_skipped = 0  # damaged files and bad videos
+        self.examined = set()  # files
 
     def videos(self, file):
-        """A dataset of the videos of one file: dicts with id, labels [V] and frames, by feature the strings [N]."""
-        compression = tf.numpy_function(_compression, [file], tf.string)
-        compression.set_shape([])
-        # A file ends early where it is damaged, and lacks what cannot be parsed. The bytes that came of it tell.
-        records = _without_errors(tf.data.TFRecordDataset(file, compression).map(self._parsed))
-        end = tf.data.Dataset.from_tensors(dict(self._parsed(tf.constant(b"")), is_end=True))
-        records = records.map(lambda record: dict(record, is_end=False)).concatenate(end)
-        start = np.int64(0), np.int64(0)
-        videos = _scanned(records, start, lambda counts, record: self._checked(file, counts, record))
-        return videos.map(self._raised).filter(lambda video, is_good: is_good).map(lambda video, is_good: video)
+        """A dataset of the good videos of a file: dicts with id, labels [V] and frames, by feature the strings [N]."""
+        compression = tf.ensure_shape(tf.numpy_function(_compression, [file], tf.string), [])
+        # This leaves out what cannot be parsed and the rest of a damaged file. The sizes of the good videos tell of it.
+        videos = tf.data.TFRecordDataset(file, compression).map(self._video)
+        videos = videos.apply(tf.data.experimental.ignore_errors())
+        nothing = {name: tf.constant([], tf.string) for name in self.data.feature_names}
+        end = {"id": "", "labels": tf.zeros([self.data.num_classes], tf.bool), "frames": nothing, "size": np.int64(0)}
 
-    def _parsed(self, serialized):
+        def add(num_bytes, video):
+            num_bytes += video.pop("size")
+            is_video = tf.cond(
+                tf.equal(video["id"], ""),
+                lambda: tf.numpy_function(self._examine, [file, num_bytes], tf.bool),
+                lambda: tf.constant(True),
+            )
+            return num_bytes, (video, tf.ensure_shape(is_video, []))
+
+        videos = videos.concatenate(tf.data.Dataset.from_tensors(end))
+        videos = videos.apply(tf.data.experimental.scan(np.int64(0), add))
+        return videos.filter(lambda video, is_video: is_video).map(lambda video, is_video: video)
+
+    def _video(self, serialized):
+        """A record's video, and its size in the file. A bad one has neither a name nor a size."""
+        name_or_nothing = tf.io.FixedLenFeature([], tf.string, "")
         context, lists = tf.io.parse_single_sequence_example(
             serialized,
-            context_features={
-                "id": tf.io.FixedLenFeature([], tf.string, ""),
-                "video_id": tf.io.FixedLenFeature([], tf.string, ""),
-                "labels": tf.io.VarLenFeature(tf.int64),
-            },
-            sequence_features={name: tf.io.VarLenFeature(tf.string) for name in self.data.feature_names},
+            {"labels": tf.io.VarLenFeature(tf.int64), "id": name_or_nothing, "video_id": name_or_nothing},
+            {name: tf.io.FixedLenSequenceFeature([], tf.string) for name in self.data.feature_names},
         )
-        return {
-            "serialized": serialized,
-            "id": tf.where(tf.equal(context["id"], ""), context["video_id"], context["id"]),
-            "classes": context["labels"].values,
-            "frames": {name: lists[name].values for name in self.data.feature_names},
-        }
+        name = tf.where(tf.equal(context["id"], ""), context["video_id"], context["id"])
+        classes = context["labels"].values
+        of_range = tf.range(self.data.num_classes, dtype=tf.int64)
+        labels = tf.reduce_any(tf.equal(classes[:, tf.newaxis], of_range), axis=0)
+        count = tf.size(lists[self.data.feature_names[0]])
+        is_good = tf.not_equal(name, "") & (count > 0)
+        is_good &= tf.reduce_all((classes >= 0) & (classes < self.data.num_classes))
+        for feature, size in zip(self.data.feature_names, self.data.feature_sizes):
+            is_good &= tf.equal(tf.size(lists[feature]), count)
+            is_good &= tf.reduce_all(tf.equal(tf.strings.length(lists[feature]), size))
+        size = tf.where(is_good, FRAMING + tf.strings.length(serialized), 0)
+        return {"id": tf.where(is_good, name, ""), "labels": labels, "frames": lists, "size": tf.cast(size, tf.int64)}
 
-    def _checked(self, file, counts, record):
-        """Adds up a file's bytes and good videos, and finds what is wrong with a video, or at the end with the file."""
-        num_bytes, num_good = counts
-        classes, num_classes = record["classes"], self.data.num_classes
-        frames = [record["frames"][name] for name in self.data.feature_names]
-        is_good = tf.not_equal(record["id"], "")
-        is_good &= tf.reduce_all((classes >= 0) & (classes < num_classes))
-        is_good &= tf.size(frames[0]) > 0
-        for strings, size in zip(frames, self.data.feature_sizes):
-            is_good &= tf.equal(tf.size(strings), tf.size(frames[0]))
-            is_good &= tf.reduce_all(tf.equal(tf.strings.length(strings), size))
-        serialized = record.pop("serialized")
-        problem = tf.cond(
-            is_good,
-            lambda: tf.constant(b""),
-            lambda: tf.cond(
-                record["is_end"],
-                lambda: tf.numpy_function(self._problem_of_file, [file, num_bytes, num_good], tf.string),
-                lambda: tf.numpy_function(self._problem_of_video, [file, serialized], tf.string),
-            ),
-        )
-        problem.set_shape([])
-        num_bytes += FRAMING + tf.cast(tf.strings.length(serialized), tf.int64)
-        del record["is_end"]
-        return (num_bytes, num_good + tf.cast(is_good, tf.int64)), dict(record, problem=problem, is_good=is_good)
+    def _examine(self, file, num_bytes):
+        """Looks, once, for what is wrong with a file whose good videos have so many bytes. Returns False.
 
-    def _raised(self, record):
-        """The video with its labels [V], and whether it is good; or at run time an error, if a problem was found."""
-        start, end = PROBLEM.split("{}")
-        problem, classes, is_good = record.pop("problem"), record.pop("classes"), record.pop("is_good")
-        with tf.control_dependencies([tf.debugging.Assert(tf.equal(problem, ""), [start + problem + end])]):
-            classes = tf.boolean_mask(
-                classes, tf.broadcast_to(is_good, tf.shape(classes))
-            )  # whose classes are in range
-        marks = tf.scatter_nd(classes[:, tf.newaxis], tf.ones_like(classes), [self.data.num_classes])
-        return dict(record, labels=marks > 0), is_good
-
-    def _problem_of_file(self, file, num_bytes, num_good):
-        """What is wrong with a file of whose records so many bytes were parsed, and of whose videos so many are good.
-
-        Returns:
-          The problem as bytes; nothing, if there is none or it may be skipped.
+        Raises a ValueError, which TensorFlow turns into an InvalidArgumentError, for what may not be skipped.
         """
-        name, problem = file.decode("utf-8"), b""
-        if num_good == 0:
-            self.barren.add(name)
-        try:
-            with tf.io.gfile.GFile(name, "rb") as opened:
-                opened.read(1)  # Raises an error if it cannot be read.
-                size = opened.size()
-            if size != num_bytes or size == 0:  # It may be compressed, hold a record that is not parsed, or be damaged.
-                problem = self._problem_of_content(file, size)
-        except tf.errors.OpError as error:
-            problem = self._skipped(f"{name}: {error.message}", name, "it")
-        # Otherwise a training would look for a video without end.
-        if len(self.barren) == len(self.files):
-            problem = problem or f"{name}: expected good videos, got none".encode("utf-8")
-        return problem
+        name = file.decode("utf-8")
+        if name not in self.examined:
+            self.examined.add(name)
+            for problem, what in _problems(name, num_bytes, self.data):
+                if not self.data.skip_corrupt:
+                    # With the escapes that `errors.problem_of` takes back.
+                    raise ValueError(PROBLEM.format(codecs.escape_encode(problem.encode("utf-8"))[0].decode("ascii")))
+                self.num_skipped += 1
+                warn(f"{problem}; skipped {what}, {self.num_skipped} such so far")
+        return False
 
-    def _problem_of_content(self, file, size):
-        name, num_bytes = file.decode("utf-8"), 0
-        if name in self.known:
-            return b""
-        compression = _compression(file).decode("ascii")
-        is_damaged = compression != "" and not _is_whole(name)
-        try:
-            for serialized in tf.io.tf_record_iterator(name, tf.io.TFRecordOptions(compression)):
+
+def _problems(file, num_good, data):
+    """Yields what is wrong with a file whose good videos have so many bytes, and what of it has to be skipped."""
+    try:
+        compression = _compression(file.encode("utf-8"))
+        size, num_bytes = _size(file, compression), 0
+        if size == num_good > 0:
+            return
+        with contextlib.suppress(tf.errors.DataLossError):  # The size tells of it too.
+            for serialized in tf.io.tf_record_iterator(file, tf.io.TFRecordOptions(compression.decode("ascii"))):
                 num_bytes += FRAMING + len(serialized)
-                problem = self._problem_of_video(file, serialized)
-                if problem:
-                    return problem
-        except tf.errors.DataLossError:
-            is_damaged = True
-        self.known.add(name)
-        if is_damaged or num_bytes == 0 or (num_bytes != size and not compression):
-            of_all = "" if compression else f" out of {size}"
-            cause = f"corrupt or truncated: records were read of {num_bytes} bytes{of_all}"
-            return self._skipped(f"{name}: {cause}", name, "the rest")
-        return b""
-
-    def _skipped(self, problem, key, what):
-        """The problem as bytes; nothing, if it may be skipped."""
-        if not self.data.skip_corrupt:
-            return problem.encode("utf-8")
-        if key not in self.skipped:
-            self.skipped.add(key)
-            self.report(f"{problem}; skipped {what}, {len(self.skipped)} such so far")
-        return b""
-
-    def _problem_of_video(self, file, serialized):
-        """What is wrong with a video's record, as bytes; nothing, if nothing is or it may be skipped."""
-        video, cause = _cause(serialized, self.data)
-        if cause is None:
-            return b""
-        file = file.decode("utf-8")
-        return self._skipped(f"{file}: video {video}: {cause}", (file, video), "it")
+                example = _parsed(serialized)
+                try:
+                    _check_video(example, data)
+                except ValueError as error:
+                    yield f"{file}: video {_name(example) or '?'}: {error}", "it"
+        kind = _kind(file, compression) if num_bytes == 0 else None
+        if kind is not None:
+            yield f"{file}: expected TFRecords, got {kind}", "it"
+        elif num_bytes != size:
+            out_of = "" if size is None else f" out of {size}"
+            yield f"{file}: corrupt or truncated: records were read of {num_bytes} bytes{out_of}", "the rest"
+    except tf.errors.OpError as error:
+        yield f"{file}: {error.message}", "it"
 
 
-def _cause(serialized, data):
-    """The name of a video, and what is wrong with its record, or None."""
+def _parsed(serialized):
+    """A SequenceExample; None, if something else is serialised."""
     try:
         example = tf.train.SequenceExample.FromString(serialized)
     except Exception:  # Each version of protobuf has its own.
-        return "?", "expected a SequenceExample, got other content"
-    context, lists = example.context.feature, example.feature_lists.feature_list
-    ids = [(key, _values(context[key], "bytes_list")) for key in ("id", "video_id") if key in context]
-    names = [value.decode("utf-8", "replace") for _, values in ids for value in values or [] if value]
-    name = names[0] if names else "?"
-    for key, values in ids:
-        if values is None or len(values) != 1:
-            return name, f"expected one {key} of bytes, got {_shown(context[key])}"
-    if not names:
-        return name, "expected its name as id or video_id, got neither"
-    if "labels" in context:
-        labels = _values(context["labels"], "int64_list")
-        if labels is None:
-            return name, f"expected labels as integers, got {_shown(context['labels'])}"
-        for label in labels:
-            if not 0 <= label < data.num_classes:
-                return name, f"expected labels from 0 to {data.num_classes - 1} (num_classes), got {label}"
-    for feature, size in zip(data.feature_names, data.feature_sizes):
-        if feature not in lists:
-            of_videos = [key for key in sorted(context) if key not in ("id", "video_id", "labels")]
-            got = ", ".join(sorted(lists)) or "none" + (
-                f", but {', '.join(of_videos)} of the video" if of_videos else ""
-            )
-            return name, f"expected a feature {feature} (feature_names) of frames, got {got}"
-        for frame in lists[feature].feature:
-            values = _values(frame, "bytes_list")
-            if values is None or len(values) != 1:
-                return name, f"expected one value of bytes for each frame of feature {feature}, got {_shown(frame)}"
-            if len(values[0]) != size:
-                expected = f"{size} bytes for each frame of feature {feature} (feature_sizes)"
-                return name, f"expected {expected}, got {len(values[0])}"
-    counts = [len(lists[feature].feature) for feature in data.feature_names]
-    if not any(counts):
-        return name, "expected frames, got none"
-    if len(set(counts)) == 1:
-        return name, None
-    counted = ", ".join(f"{count} of {feature}" for count, feature in zip(counts, data.feature_names))
-    return name, f"expected as many frames of each feature, got {counted}"
-
-
-def _values(feature, kind):
-    """The values of a feature; None, if they are of another kind."""
-    found = feature.WhichOneof("kind")
-    return list(getattr(feature, kind).value) if found in (None, kind) else None
-
-
-def _shown(feature):
-    kind = feature.WhichOneof("kind")
-    if kind is None:
-        return "no value"
-    return f"{len(getattr(feature, kind).value)} of {kind.replace('_list', '')}"
+        return None
+    return example if example.HasField("context") or example.HasField("feature_lists") else None
 
 
 def _compression(file):
@@ -307,68 +204,100 @@ def _compression(file):
         zlib.decompressobj(47).decompress(head)  # 47: the format of gzip or that of zlib
     except (tf.errors.OpError, zlib.error):
         return b""
-    if not head:
-        return b""
-    return b"GZIP" if head[:2] == b"\x1f\x8b" else b"ZLIB"
+    return (b"GZIP" if head[:2] == b"\x1f\x8b" else b"ZLIB") if head else b""
 
 
-def _is_whole(file):
-    """Whether a compressed file has its end, without which TensorFlow may take it for a shorter one."""
-    decompressor = zlib.decompressobj(47)
+def _size(file, compression):
+    """The size of a file's content, decompressed; None, if the content cannot be decompressed to its end."""
     with tf.io.gfile.GFile(file, "rb") as opened:
-        for piece in iter(lambda: opened.read(2**20), b""):
-            try:
-                decompressor.decompress(piece)
-            except zlib.error:
-                return False
-    return decompressor.eof
+        if not compression:
+            return opened.size()
+        try:
+            return len((gzip if compression == b"GZIP" else zlib).decompress(opened.read()))
+        except (EOFError, OSError, zlib.error):
+            return None
 
 
-def _without_errors(data):
-    if hasattr(data, "ignore_errors"):
-        return data.ignore_errors()
-    return data.apply(tf.data.experimental.ignore_errors())
+def _kind(file, compression):
+    """What a file without TFRecords is; None, if that is not known."""
+    with tf.io.gfile.GFile(file, "rb") as opened:
+        content = opened.read(2**24)
+    content = zlib.decompressobj(47).decompress(content) if compression else content
+    text = content[:1000].decode("utf-8", "replace")
+    if not content:
+        return "an empty file"
+    if all((c.isprintable() or c.isspace()) and c != "\ufffd" for c in text[:-1]):
+        return "text"
+    return "a SequenceExample or an Example outside of a TFRecord" if _parsed(content) else None
+
+
+def _check_video(example, data):
+    """Raises a ValueError that says what is wrong with a video."""
+    _require(example is not None, "a SequenceExample", "other content")
+    context, lists = example.context.feature, example.feature_lists.feature_list
+    labels = context["labels"]
+    for key in ("id", "video_id"):
+        _require(_shown(context[key]) in ("no value", "1 of bytes"), f"one {key} of bytes", _shown(context[key]))
+    _require(_name(example), "its name as id or video_id", "neither")
+    _require(labels.WhichOneof("kind") in (None, "int64_list"), "labels as integers", _shown(labels))
+    for label in labels.int64_list.value:
+        _require(0 <= label < data.num_classes, f"labels from 0 to {data.num_classes - 1} (num_classes)", label)
+    for feature, size in zip(data.feature_names, data.feature_sizes):
+        found = ", ".join(sorted(lists)) or "none, as in video-level records"
+        _require(feature in lists, f"a feature {feature} (feature_names) of frames", found)
+        for frame in lists[feature].feature:
+            shown = _shown(frame)
+            _require(shown == "1 of bytes", f"one value of bytes for each frame of feature {feature}", shown)
+            count = len(frame.bytes_list.value[0])
+            _require(count == size, f"{size} bytes for each frame of feature {feature} (feature_sizes)", count)
+    counts = {feature: len(lists[feature].feature) for feature in data.feature_names}
+    _require(any(counts.values()), "frames", "none")
+    counted = ", ".join(f"{count} of {feature}" for feature, count in counts.items())
+    _require(len(set(counts.values())) == 1, "as many frames of each feature", counted)
+
+
+def _name(example):
+    """The name of a video; None, if it has none."""
+    context = example.context.feature if example else {}
+    names = [value for key in ("id", "video_id") if key in context for value in context[key].bytes_list.value if value]
+    return names[0].decode("utf-8", "replace") if names else None
+
+
+def _require(is_good, expected, got):
+    if not is_good:
+        raise ValueError(f"expected {expected}, got {got}")
+
+
+def _shown(feature):
+    """How many values of which kind a feature has."""
+    kind = feature.WhichOneof("kind")
+    return f"{len(getattr(feature, kind).value)} of {kind.replace('_list', '')}" if kind else "no value"
 
 
 def _without_autotune(data):
     # In TensorFlow 1.15 it crashes the process when a session closes after an error.
     options = tf.data.Options()
-    if hasattr(options, "autotune"):
-        options.autotune.enabled = False
-    else:
+    if not hasattr(options, "autotune"):
         options.experimental_optimization.autotune = False
     return data.with_options(options)
 
 
-def _scanned(data, initial, step):
-    if hasattr(data, "scan"):
-        return data.scan(initial, step)
-    return data.apply(tf.data.experimental.scan(initial, step))
-
-
 def _sampled(video, data, seed):
     """A video with a fixed number of frames, and how many of them are real."""
-    frames, size = video["frames"], data.max_frames
-    num_frames = tf.minimum(tf.size(frames[data.feature_names[0]]), size)
-    if data.frame_sampling == "all":
-        places = tf.range(size)
-    else:
-        size = data.iterations
-        draws = tf.random.stateless_uniform([size if data.frame_sampling == "random" else 1], seed)
+    size = data.max_frames if data.frame_sampling == "all" else data.iterations
+    num_frames = tf.minimum(tf.size(video["frames"][data.feature_names[0]]), data.max_frames)
+    places = tf.range(size)
     if data.frame_sampling == "random":
-        # A product of floats below 1 and num_frames can round up to num_frames.
-        places = tf.minimum(tf.cast(draws * tf.cast(num_frames, tf.float32), tf.int32), num_frames - 1)
+        draws = tf.random.stateless_uniform([size], seed)
+        places = tf.cast(draws * tf.cast(num_frames, tf.float32), tf.int32)
     elif data.frame_sampling == "run":
         starts = tf.maximum(num_frames - size, 0) + 1
-        places = tf.cast(draws * tf.cast(starts, tf.float32), tf.int32) + tf.range(size)
-    # Beyond the last frame it is repeated, so that all strings have bytes to decode; zeros take their place later.
-    places = tf.minimum(places, tf.size(frames[data.feature_names[0]]) - 1)
-    return {
-        "id": video["id"],
-        "frames": {name: tf.gather(strings, places) for name, strings in frames.items()},
-        "num_frames": tf.minimum(num_frames, size),
-        "labels": video["labels"],
-    }
+        places += tf.cast(tf.random.stateless_uniform([1], seed) * tf.cast(starts, tf.float32), tf.int32)
+    # A product of a float below 1 and num_frames can round up to num_frames. Beyond the last frame, it is repeated, so
+    # that all strings have bytes to decode; zeros take their place later.
+    places = tf.minimum(places, num_frames - 1)
+    frames = {name: tf.gather(strings, places) for name, strings in video["frames"].items()}
+    return dict(video, frames=frames, num_frames=tf.minimum(num_frames, size))
 
 
 def _decoded(batch, data):

@@ -9,6 +9,7 @@
 import contextlib
 import csv
 import gzip
+import itertools
 import os
 import sqlite3
 
@@ -28,10 +29,8 @@ def writer(path):
     """A context whose value is a function ``write(video, classes, confidences)`` that adds a video to the file.
 
     The file appears at the end, complete. If the block fails, an older file stays as it was.
-
-    Raises:
-      UserError: if the file cannot be written.
     """
+    path = path if os.path.exists(path) else os.path.expanduser(path)
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(None, "expected a file, got a directory")
@@ -58,43 +57,47 @@ def average(path, files, weights, top_k, read_top=None, decimals=None):
       files: a list of paths.
       weights: a number for each file, of which only the ratios matter.
       top_k: how many classes each video gets.
-      read_top, decimals: as for `read`.
+      read_top: how many of a video's best classes are read. Default None: all.
+      decimals: after how many decimals the confidences are cut off. Default None: they are not.
 
-    Returns:
-      How many videos there are.
-
-    Raises:
-      UserError: if a file is malformed, its videos are not those of the first one, or the output cannot be written.
+    Returns how many videos there are. Raises a `UserError` if a file is malformed, has other videos than the others, or
+    cannot be written.
     """
-    with writer(path) as write, _database() as sums:
-        sums.execute(
-            "CREATE TABLE sums (number INTEGER PRIMARY KEY, video TEXT UNIQUE, files INTEGER, classes BLOB, "
-            "confidences BLOB)"
-        )
+    count = 0
+    # In a database in a temporary file, so that memory does not limit the number of videos.
+    with writer(path) as write, contextlib.closing(sqlite3.connect("")) as rows:
+        rows.execute("CREATE TABLE rows (video, file, classes, confidences, PRIMARY KEY (video, file)) WITHOUT ROWID")
         # disable=None: no progress bar in a log.
-        with progress.bar(files, desc="read", unit="file", disable=None) as shown:
-            for number, file in enumerate(shown):
-                share = weights[number] / sum(weights)
-                _add(sums, file, number, share, files[0], read(file, read_top, decimals))
-        count = 0
-        for video, *packed in sums.execute("SELECT video, classes, confidences FROM sums ORDER BY number"):
-            classes, confidences = _unpacked(*packed)
+        for number, file in enumerate(progress.bar(files, desc="read", unit="file", disable=None)):
+            share = weights[number] / sum(weights)
+            for video, classes, confidences in read(file):
+                classes, confidences = np.array(classes, np.int64), np.array(confidences)
+                best = np.argsort(-confidences, kind="stable")[:read_top]
+                if decimals is not None:
+                    confidences = np.floor(confidences * 10**decimals) / 10**decimals
+                row = [video, number, classes[best].tobytes(), (share * confidences[best]).tobytes()]
+                try:
+                    rows.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", row)
+                except sqlite3.IntegrityError as error:
+                    raise UserError(f"{file}: expected each video once, got {video} again") from error
+        in_order = rows.execute("SELECT * FROM rows ORDER BY video, file")
+        for video, of_video in itertools.groupby(in_order, key=lambda row: row[0]):
+            _, numbers, classes, confidences = zip(*of_video)
+            missing = [file for number, file in enumerate(files) if number not in numbers]
+            if missing:
+                raise UserError(f"{missing[0]}: expected the videos of {files[numbers[0]]}, but {video} is missing")
+            classes, places = np.unique(np.frombuffer(b"".join(classes), np.int64), return_inverse=True)
+            confidences = np.bincount(places, np.frombuffer(b"".join(confidences)), len(classes))
             best = np.lexsort([classes, -confidences])[:top_k]
             write(video, classes[best], confidences[best])
             count += 1
     return count
 
 
-def read(path, top_k=None, decimals=None):
+def read(path):
     """Yields ``(video, classes, confidences)`` for each row of the file: a str, and lists of ints and floats.
 
-    Args:
-      path: the file.
-      top_k: how many of a video's best classes are read. Default None: all, in the order of the file.
-      decimals: after how many decimals the confidences are cut off. Default None: they are not.
-
-    Raises:
-      UserError: if the file cannot be read or a line is malformed: it names file, line and cause.
+    A `UserError` names the file that cannot be read, or the file, the line and the cause if a line is malformed.
     """
     try:
         with open(path, "rb") as file:
@@ -105,57 +108,11 @@ def read(path, top_k=None, decimals=None):
             try:
                 _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
                 for row in filter(None, rows):  # A blank line is an empty row.
-                    video, classes, confidences = _parsed(row)
-                    if top_k is not None:
-                        pairs = sorted(zip(classes, confidences), key=lambda pair: -pair[1])[:top_k]
-                        classes, confidences = [label for label, _ in pairs], [confidence for _, confidence in pairs]
-                    if decimals is not None:
-                        confidences = [int(confidence * 10**decimals) / 10**decimals for confidence in confidences]
-                    yield video, classes, confidences
+                    yield _parsed(row)
             except (ValueError, csv.Error, EOFError) as error:
                 raise UserError(f"{path}, line {max(rows.line_num, 1)}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _database():
-    """A context whose value is an empty SQLite database in a temporary file, so that memory does not limit the number
-    of videos."""
-    try:
-        with contextlib.closing(sqlite3.connect("", isolation_level=None)) as database:
-            database.execute("PRAGMA journal_mode = OFF")
-            database.execute("PRAGMA synchronous = OFF")
-            database.execute("BEGIN")
-            yield database
-    except sqlite3.Error as error:
-        raise UserError(f"a temporary database: {error}") from error
-
-
-def _add(sums, file, number, share, first, rows):
-    """Adds the rows of a file, weighted by its share, to the sums of the `number` files before it."""
-    for video, classes, confidences in rows:
-        found = sums.execute("SELECT files, classes, confidences FROM sums WHERE video = ?", [video]).fetchone()
-        if found is None and number > 0:
-            raise UserError(f"{file}: expected the videos of {first}, got {video}")
-        count, *packed = found or (0, b"", b"")
-        if count > number:
-            raise UserError(f"{file}: expected each video once, got {video} again")
-        total = dict(zip(*map(np.ndarray.tolist, _unpacked(*packed))))
-        for label, confidence in zip(classes, confidences):
-            total[label] = total.get(label, 0.0) + share * confidence
-        row = [number + 1, np.array(list(total), np.int64).tobytes(), np.array(list(total.values())).tobytes(), video]
-        if found is None:
-            sums.execute("INSERT INTO sums (files, classes, confidences, video) VALUES (?, ?, ?, ?)", row)
-        else:
-            sums.execute("UPDATE sums SET files = ?, classes = ?, confidences = ? WHERE video = ?", row)
-    (missing,) = sums.execute("SELECT min(video) FROM sums WHERE files <= ?", [number]).fetchone()
-    if missing is not None:
-        raise UserError(f"{file}: expected the videos of {first}, but {missing} is missing")
-
-
-def _unpacked(classes, confidences):
-    return np.frombuffer(classes, np.int64), np.frombuffer(confidences)
 
 
 def _parsed(row):

@@ -31,10 +31,10 @@ def example(video, features, labels=None, key="id"):
             raise TypeError(f"features: expected uint8, as `quantised` returns it, got {got} for {name}")
         if frames.ndim != 2:
             raise ValueError(f"features: expected shape [frames, size], got {frames.shape} for {name}")
-    context = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[video]))}
+    context = {key: _bytes(video)}
     if labels is not None:
         context["labels"] = tf.train.Feature(int64_list=tf.train.Int64List(value=labels))
-    lists = {name: tf.train.FeatureList(feature=map(_frame, frames)) for name, frames in features.items()}
+    lists = {name: tf.train.FeatureList(feature=map(_bytes, frames)) for name, frames in features.items()}
     return tf.train.SequenceExample(
         context=tf.train.Features(feature=context), feature_lists=tf.train.FeatureLists(feature_list=lists)
     ).SerializeToString()
@@ -54,5 +54,5 @@ def quantised(values):
     return np.clip(np.round((values - (4 / 512 - 2)) * (255 / 4)), 0, 255).astype(np.uint8)
 
 
-def _frame(values):
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[values.tobytes()]))
+def _bytes(value):
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[bytes(value)]))
