@@ -28,7 +28,7 @@ def main(argv=None):
         is_synthetic = options.files is None
         options.files = options.files or [os.path.join(directory, "*.tfrecord")]
         settings = settle(options)
-        settings.training.towers = settings.training.towers or max(1, step.count_gpus())
+        step.settle_towers(settings)
         if is_synthetic:
             write_videos(directory, settings.data, options.videos, options.shards)
         steps, waits = time_steps(settings)
