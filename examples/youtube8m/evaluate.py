@@ -20,12 +20,13 @@ def main(argv=None):
     options = arguments.parse_args(argv)
     if options.timeout is not None and not options.continuous:
         arguments.error("argument --timeout: expected --continuous beside it")
-    settings = settle(options, saved=True)
-    if options.continuous and not os.path.isdir(settings.checkpoint):
-        raise errors.UserError(f"continuous: expected a directory of checkpoints, got {settings.checkpoint}")
-    digits.provide(settings.data, "validate")
-    following = tf.train.checkpoints_iterator(settings.checkpoint, timeout=options.timeout)
-    for checkpoint in following if options.continuous else [settings.checkpoint]:
+    path = settle(options, saved=True).checkpoint
+    if options.continuous and (os.path.isfile(path) or os.path.isfile(path + ".index")):
+        raise errors.UserError(f"continuous: expected a directory of checkpoints, got {path}")
+    following = tf.train.checkpoints_iterator(path, timeout=options.timeout) if options.continuous else [path]
+    for checkpoint in following:
+        settings = settle(options, saved=True)  # Each time, because a training may have kept its settings only now.
+        digits.provide(settings.data, "validate")
         result = inference.evaluate(settings, checkpoint, options.batch_statistics)
         print(json.dumps(result) if options.json else inference.line(result), flush=True)
         if options.continuous and checkpoints.is_last(checkpoint):

@@ -32,12 +32,10 @@ def main(argv=None):
         if is_synthetic:
             write_videos(directory, settings.data, options.videos, options.shards)
         steps, waits = time_steps(settings)
-        alone = time_input(settings)
     seconds, wait, videos = np.median(steps), np.median(waits), settings.data.batch_size
     print(f"{settings.preset}: {1 / (seconds + wait):.3f} steps/s, {videos / (seconds + wait):.1f} videos/s")
     share = wait / (seconds + wait)
     print(f"a step takes {seconds:.3f} s and waits {wait:.3f} s for its input, {share:.2%} of the time")
-    print(f"the input alone: {videos / alone:.0f} videos/s, {seconds / alone:.1f} times as fast as the steps")
 
 
 def write_videos(directory, data, videos, shards):
@@ -71,20 +69,6 @@ def time_steps(settings):
                 waits.append(fetched - start)
                 steps.append(time.time() - fetched)
     return steps[1:], waits[1:]
-
-
-def time_input(settings):
-    """The seconds that the input takes for a batch while no step runs."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True))
-        following = iterator.get_next()["frames"].op
-        session.run(iterator.initializer)
-        times = []
-        for _ in range(settings.training.steps + 5):
-            session.run(following)
-            times.append(time.time())
-    # What has been read ahead does not count.
-    return (times[-1] - times[4]) / settings.training.steps
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ For example, on each host with its own `task`::
 
 Worker 0 is the chief, unless there is a job `chief` (or `master`). The chief has a heartbeat, a variable on each
 parameter server: it counts the chief's steps, and ends with a mark. The other processes watch it.
-Use it in a trusted network only: TensorFlow's servers listen on all interfaces and accept anyone.
+
+Use a cluster in a trusted network only: TensorFlow's servers listen on all interfaces and accept anyone.
 """
 
 import json

@@ -9,7 +9,6 @@ import os
 
 import numpy as np
 from loupe_examples import patches
-from loupe_examples.errors import UserError
 
 from yt8m import writing
 
@@ -23,24 +22,17 @@ def provide(data, split):
 
 
 def prepare(directory):
-    """Writes the shards into the directory, unless they are all there, or raises a `UserError`.
-
-    Returns:
-      For each split, train, validate and test, the list of its files.
-    """
+    """Writes the shards into the directory, unless they are all there. Returns the files of each split, a dict."""
     directory = directory if os.path.isdir(directory) else os.path.expanduser(directory)
     files = {
         split: [os.path.join(directory, f"{split}{number:02}.tfrecord") for number in range(count)]
         for split, count in NUM_SHARDS.items()
     }
     if not all(map(os.path.exists, sum(files.values(), []))):
-        try:
-            os.makedirs(directory, exist_ok=True)
-            for split, examples in _examples().items():
-                for number, file in enumerate(files[split]):
-                    writing.write(file, examples[number :: len(files[split])])
-        except OSError as error:
-            raise UserError(f"{directory}: {error.strerror or error}") from error
+        os.makedirs(directory, exist_ok=True)
+        for split, examples in _examples().items():
+            for number, file in enumerate(files[split]):
+                writing.write(file, examples[number :: len(files[split])])
     return files
 
 

@@ -16,17 +16,9 @@ TITLES = {"gap": "GAP", "map": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "lo
 def run(settings, checkpoint, names, batch_statistics=False):
     """Runs the model of a checkpoint over all records once.
 
-    Args:
-      settings: a `settings.Settings`, with files.
-      checkpoint: the checkpoint's name.
-      names: the tensors to return for each batch of B videos: id, bytes [B]; labels, bool [B, V]; predictions, float32
-        [B, V]; loss, a float32.
-      batch_statistics: whether batch norm uses the statistics of each batch, and not its moving averages.
-
-    Yields, for each batch, the list of their values.
-
-    Raises:
-      UserError: if the checkpoint does not fit or predicts what is not finite, no files match, or a record is bad.
+    Yields, for each batch of B videos, the values of these names: id, bytes [B]; labels, bool [B, V]; predictions,
+    float32 [B, V]; loss, a float32. With `batch_statistics`, batch norm uses those of the batch, and not its moving
+    averages. Raises a `UserError` if the checkpoint does not fit or predicts what is not finite, or a record is bad.
     """
     with tf.Graph().as_default() as graph, checkpoints.named(checkpoint):
         records.check(settings.data, labelled=False)
@@ -49,16 +41,12 @@ def run(settings, checkpoint, names, batch_statistics=False):
 
 
 def evaluate(settings, checkpoint, batch_statistics=False, seen=None):
-    """The metrics of a checkpoint on labelled records: the dict of `metrics.Metrics.result`, and `checkpoint`.
+    """The metrics of a checkpoint, or a directory's latest: the dict of `metrics.Metrics.result`, and `checkpoint`.
 
-    Args:
-      settings, batch_statistics: as for `run`, whose errors this function raises too.
-      checkpoint: a checkpoint, or the directory whose latest it is.
-      seen: a list, to which the predictions [B, V] and labels [B, V] of each batch are added. Default None.
+    The errors are those of `run`. The predictions [B, V] and labels [B, V] of each batch are added to the list `seen`.
     """
     checkpoint, gathered = checkpoints.latest(checkpoint), metrics.Metrics(settings.data.num_classes)
-    # disable=None: no progress bar in a log.
-    with progress.bar(desc="evaluate", unit="video", disable=None) as shown:
+    with progress.bar(desc="evaluate", unit="video") as shown:
         names = ["predictions", "labels", "loss"]
         for predictions, labels, loss in run(settings, checkpoint, names, batch_statistics):
             gathered.add(predictions, labels, loss)
@@ -71,11 +59,7 @@ def evaluate(settings, checkpoint, batch_statistics=False, seen=None):
 
 
 def evaluate_average(seen):
-    """The metrics of the average of several models' predictions, the dict of `metrics.Metrics.result`.
-
-    Args:
-      seen: for each model the list that `evaluate` has filled, all on the same records in batches of the same size.
-    """
+    """The metrics of the average of several models, whose lists `evaluate` has filled from batches of the same size."""
     gathered = None
     for batches in zip(*seen):
         labels, predictions = batches[0][1], np.mean([predictions for predictions, _ in batches], axis=0)
@@ -94,12 +78,10 @@ def line(result):
 def predict(settings, path, top_k, batch_statistics=False):
     """Writes a submission file with the `top_k` best classes of each video. The errors are those of `run`.
 
-    Returns:
-      How many videos there are, and the checkpoint's name.
+    Returns how many videos there are, and the checkpoint's name.
     """
     checkpoint, count = checkpoints.latest(settings.checkpoint), 0
-    # disable=None: no progress bar in a log.
-    with submission.writer(path) as write, progress.bar(desc="predict", unit="video", disable=None) as shown:
+    with submission.writer(path) as write, progress.bar(desc="predict", unit="video") as shown:
         for videos, predictions in run(settings, checkpoint, ["id", "predictions"], batch_statistics):
             for video, classes, confidences in zip(videos, *metrics.top_predictions(predictions, top_k)):
                 text = video.decode("utf-8", "surrogateescape")

@@ -10,10 +10,8 @@ class Metrics:
     """Gathers batches of predictions, then gives the metrics of all of them.
 
     Keeps the score, the class and the truth of each video's 20 best predictions, 7 bytes each, and nothing else: 160 MB
-    for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` are how many there were.
-
-    Args:
-      num_classes: V, the size of the vocabulary, a positive integer.
+    for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` are how many there were, and
+    `num_classes` is V, the size of the vocabulary.
     """
 
     def __init__(self, num_classes):
@@ -24,13 +22,7 @@ class Metrics:
         self._hits_at_one = self._precisions = self._losses = 0.0
 
     def add(self, predictions, labels, loss=np.nan):
-        """Takes in a batch.
-
-        Args:
-          predictions: confidences, a float array [videos, V], all finite.
-          labels: which classes are true, a bool array [videos, V].
-          loss: the mean loss of the batch's videos, a number. Default NaN: unknown.
-        """
+        """Takes in a batch: finite confidences [videos, V], bools [videos, V], and the mean loss of the videos."""
         counts = labels.sum(axis=1)  # [videos]
         classes, scores = top_predictions(predictions, max(TOP_K, counts.max()))
         is_true = np.take_along_axis(labels, classes, axis=1)
@@ -51,8 +43,7 @@ class Metrics:
         classes, scores, is_true = self._columns()
         order = np.argsort(classes, kind="stable")
         ends = np.cumsum(np.bincount(classes, minlength=self.num_classes))
-        parts = np.split(order, ends[:-1])
-        parts = zip(parts, self._num_true)
+        parts = zip(np.split(order, ends[:-1]), self._num_true)
         return np.array([_average_precision(scores[part], is_true[part], num_true) for part, num_true in parts])
 
     def gap(self):

@@ -12,6 +12,7 @@ import gzip
 import itertools
 import os
 import sqlite3
+import zlib
 
 import numpy as np
 from loupe_examples import progress
@@ -31,37 +32,27 @@ def writer(path):
     The file appears at the end, complete. If the block fails, an older file stays as it was.
     """
     path = path if os.path.exists(path) else os.path.expanduser(path)
-    try:
-        if os.path.isdir(path):
-            raise IsADirectoryError(None, "expected a file, got a directory")
-        # With the line ends of the challenge's own files, on every system.
-        with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(HEADER)
+    if os.path.isdir(path):
+        raise UserError(f"{path}: expected a file, got a directory")
+    # With the line ends of the challenge's own files, on every system.
+    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(HEADER)
 
-            def write(video, classes, confidences):
-                # The text of a float32 is the shortest that gives the same number back.
-                pairs = zip(classes, np.asarray(confidences, np.float32))
-                rows.writerow([video, " ".join(f"{label} {confidence!s}" for label, confidence in pairs)])
+        def write(video, classes, confidences):
+            # The text of a float32 is the shortest that gives the same number back.
+            pairs = zip(classes, np.asarray(confidences, np.float32))
+            rows.writerow([video, " ".join(f"{label} {confidence!s}" for label, confidence in pairs)])
 
-            yield write
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        yield write
 
 
 def average(path, files, weights, top_k, read_top=None, decimals=None):
-    """Writes the weighted average of submission files into another file, which may be one of them.
+    """Writes the weighted average of submission files, with `top_k` classes for each video, into the file `path`.
 
-    Args:
-      path: the file to write.
-      files: a list of paths.
-      weights: a number for each file, of which only the ratios matter.
-      top_k: how many classes each video gets.
-      read_top: how many of a video's best classes are read. Default None: all.
-      decimals: after how many decimals the confidences are cut off. Default None: they are not.
-
-    Returns how many videos there are. Raises a `UserError` if a file is malformed, has other videos than the others, or
-    cannot be written.
+    Only the ratios of the weights matter. With `read_top`, only so many of a video's best classes are read. With
+    `decimals`, confidences are cut off after so many decimals. Returns how many videos there are. Raises a `UserError`
+    if a file is malformed or has other videos than the others.
     """
     count = 0
     # In a database in a temporary file, so that memory does not limit the number of videos.
@@ -97,22 +88,19 @@ def average(path, files, weights, top_k, read_top=None, decimals=None):
 def read(path):
     """Yields ``(video, classes, confidences)`` for each row of the file: a str, and lists of ints and floats.
 
-    A `UserError` names the file that cannot be read, or the file, the line and the cause if a line is malformed.
+    Raises a `UserError` that names the file, the line and the cause if a line is malformed.
     """
-    try:
-        with open(path, "rb") as file:
-            opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
-        # Bytes that are not UTF-8 become characters that are not printable, and are found in their line.
-        with opener(path, "rt", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            rows = csv.reader(file, strict=True)
-            try:
-                _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
-                for row in filter(None, rows):  # A blank line is an empty row.
-                    yield _parsed(row)
-            except (ValueError, csv.Error, EOFError) as error:
-                raise UserError(f"{path}, line {max(rows.line_num, 1)}: {error}") from error
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+    with open(path, "rb") as file:
+        opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
+    # Bytes that are not UTF-8 become characters that are not printable, and are found in their line.
+    with opener(path, "rt", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
+            for row in filter(None, rows):  # A blank line is an empty row.
+                yield _parsed(row)
+        except (ValueError, csv.Error, EOFError, OSError, zlib.error) as error:  # The last three are of gzip.
+            raise UserError(f"{path}, line {max(rows.line_num, 1)}: {error}") from error
 
 
 def _parsed(row):

@@ -39,6 +39,8 @@ def train(settings, interrupts=None, process=None):
     """
     interrupts, directory = interrupts or Interrupts(), settings.checkpoint
     is_chief = process is None or process.is_chief
+    if is_chief:
+        checkpoints.latest_or_none(directory)  # Refuses checkpoints that the training would not continue from.
     latest, trained = checkpoints.newest(directory)
     if not is_chief and trained >= settings.training.steps:
         return trained
