@@ -211,7 +211,7 @@ def test_a_checkpoint_of_the_other_cell_is_refused(tmp_path, monkeypatch, capsys
 
 
 def test_a_single_checkpoint_is_not_waited_for(work, monkeypatch, capsys):
-    for name in ("model.ckpt-7", kept.FILE, "nowhere"):
+    for name in ("model.ckpt-7", kept.FILE):
         message = error_of(work, evaluate, monkeypatch, capsys, ["--continuous", "--checkpoint", name])
         assert f"continuous: expected a directory of checkpoints, got {name}" in message
 
@@ -222,6 +222,25 @@ def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
     message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
     problem = "expected the ids of videos in printable UTF-8, as submission files are, got b'v\\xff'"
     assert f"strange.tfrecord: {problem}" in message
+
+
+def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Of a model that only the settings that come with it describe.
+    monkeypatch.setattr(
+        tf.train,
+        "checkpoints_iterator",
+        lambda *_, **__: iter([save(tmp_path, preset="mean", clusters=None, hidden_size=5)]),
+    )
+    (result,) = evaluated(capsys, "--continuous")
+    assert result["checkpoint"] == str(tmp_path / "model.ckpt-7")
+
+
+def test_a_home_directory_in_the_name_of_a_checkpoint(work, capsys, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(work.parent))
+    (result,) = evaluated(capsys, "--checkpoint", os.path.join("~", work.name))
+    assert result["checkpoint"] == str(work / "model.ckpt-7")
 
 
 def test_published_checkpoints_are_restored_by_name(tmp_path, capsys, rng, monkeypatch):

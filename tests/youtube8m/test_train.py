@@ -312,6 +312,13 @@ def test_the_seed_is_one_for_all_runs(digits, capsys, known):
 
 
 @pytest.mark.usefixtures("trained")
+def test_checkpoints_that_would_not_be_continued_are_named(work, digits, capsys):
+    train.main(["--steps", "1", "--digits", digits, *MEAN])
+    os.remove(os.path.join("c", "checkpoint"))
+    message = fails(capsys, "--steps", "2", "--digits", digits, *MEAN)
+    assert message == "c: no checkpoint named by a file `checkpoint`, but model.ckpt-1"
+
+
 def test_a_checkpoint_of_another_architecture(digits, capsys):
     before = sorted(os.listdir("c"))
     message = fails(capsys, "--digits", digits, *MEAN, "--hidden-size", "20")

@@ -114,6 +114,7 @@ def settle(options, saved=False):
     """
     given = {name: value for name, value in vars(options).items() if value is not None}
     checkpoint = given.get("checkpoint") or os.path.join("checkpoints", given.get("preset", DEFAULT))
+    checkpoint = checkpoint if os.path.exists(checkpoint) else os.path.expanduser(checkpoint)
     # A backslash too, but on Windows it is a separator.
     for character in "*?[" + "\\" * (os.sep == "/"):
         if character in checkpoint:
