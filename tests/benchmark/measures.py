@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from benchmark import tf2_steps
+from benchmark import peers, tf2_steps
 from benchmark.steps import (
     GRAPHS,
     candidate,
@@ -247,6 +247,14 @@ def _functions(task, options):
     return dict(columns, times=times)
 
 
+def _peers(task, options):
+    """Loupe, and the same layer in PyTorch and in Keras."""
+    times = peers.times(task, options.repeats)
+    columns = {name + " ms": summary(times[name]) for name in times}
+    columns.update((name + " / loupe", ratio(times[name], times["loupe"])) for name in times if name != "loupe")
+    return dict(columns, times=times)
+
+
 def _session_of_descent(task, x, target, descent):
     with tf.Graph().as_default() as graph:
         x, target = (
@@ -281,5 +289,6 @@ MEASURES = {
     "xla": _xla,
     "ablation": _ablation,
     "functions": _functions,
+    "peers": _peers,
     "profile": _profile,
 }

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from benchmark import published
+from benchmark import peers, published
 from benchmark.measures import MEASURES
 from benchmark.steps import METHODS, MODES, SIZES, Task
 from tqdm import tqdm
@@ -33,8 +33,12 @@ def main(description, arguments=None):
     tasks = [Task(m, s, mode) for m in options.methods for s in options.sizes for mode in options.modes]
     # The frames of a model are data: nothing needs gradients to them.
     tasks = [task for task in tasks if not (task.is_model and task.mode == "training-input")]
-    if options.lengths and any(task.is_model for task in tasks):
-        parser.error(f"--lengths: expected sizes of layers, {', '.join(SIZES)}, got {' '.join(options.sizes)}")
+    for name in ("lengths", "peers"):
+        if getattr(options, name) and any(task.is_model for task in tasks):
+            parser.error(f"--{name}: expected sizes of layers, {', '.join(SIZES)}, got {' '.join(options.sizes)}")
+    if options.peers:
+        for name, reason in peers.missing().items():
+            print(f"--peers: without {name}, because {reason}")
     measures = [name for name in MEASURES if getattr(options, name)]
     report = {"about": _about(arguments), "rows": []}
     try:
@@ -115,6 +119,9 @@ def _parser(description):
     )
     parser.add_argument(
         "--functions", action="store_true", help="also time a training step in TensorFlow 2: a tape, and Keras's fit"
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="also time the same layer in PyTorch, where it is installed, and in Keras"
     )
     parser.add_argument("--profile", action="store_true", help="also list the ops that take the most time in loupe")
     return parser
