@@ -6,6 +6,8 @@ import shutil
 import tempfile
 import uuid
 
+from loupe_examples.errors import UserError
+
 
 @contextlib.contextmanager
 def whole(path, suffix=""):
@@ -15,7 +17,7 @@ def whole(path, suffix=""):
     the file. A pipe or a device gets the bytes of the file.
 
     Raises:
-      OSError: if the file cannot be written. It names `path`.
+      UserError: if the file cannot be written.
     """
     is_device = os.path.exists(path) and not os.path.isfile(path)
     target = os.path.join(tempfile.gettempdir(), "device") if is_device else os.path.realpath(path)
@@ -30,9 +32,9 @@ def whole(path, suffix=""):
         else:
             os.replace(partial, target)
     except OSError as error:
-        if error.filename in (None, partial):
-            error.filename = path
-        raise
+        if error.filename not in (None, partial):
+            raise
+        raise UserError(f"{path}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             os.remove(partial)

@@ -14,7 +14,7 @@ def bar(iterable=None, **arguments):
         arguments = dict(ncols=None if size.columns else 80, nrows=None if size.lines else 24, **arguments)
     except (AttributeError, OSError, ValueError):  # There is no terminal.
         text = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-        arguments = dict(file=_Lines(), bar_format=text, mininterval=60, miniters=1, **arguments)
+        arguments = {"delay": 60, **arguments, "file": _Lines(), "bar_format": text, "mininterval": 60, "miniters": 1}
     return tqdm(iterable, **arguments)
 
 

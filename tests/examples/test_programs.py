@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import pathlib
+import re
 import runpy
 import subprocess
 import sys
@@ -203,7 +204,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
         for name in (first, second):
             pathlib.Path(name).write_text(name)
     assert path.read_text() == first and os.listdir(str(tmp_path)) == [path.name]
-    with pytest.raises(OSError, match="full"), files.whole(str(path)) as name:
+    with pytest.raises(errors.UserError, match=re.escape(f"{path}: full")), files.whole(str(path)) as name:
         pathlib.Path(name).write_text("half")
         raise OSError("full")
     assert path.read_text() == first and os.listdir(str(tmp_path)) == [path.name]

@@ -152,7 +152,7 @@ def settle_seed(settings, resumes):
 def model_values(settings):
     """What a checkpoint's user needs to build the model again, a dict."""
     values = _values(settings)
-    return dict({name: values[name] for name in _KEPT}, preset=settings.preset)
+    return dict(preset=settings.preset, **{name: values[name] for name in _KEPT})
 
 
 def save(settings):

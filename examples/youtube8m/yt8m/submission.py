@@ -58,8 +58,7 @@ def average(path, files, weights, top_k, read_top=None, decimals=None):
     # In a database in a temporary file, so that memory does not limit the number of videos.
     with writer(path) as write, contextlib.closing(sqlite3.connect("")) as rows:
         rows.execute("CREATE TABLE rows (video, file, classes, confidences, PRIMARY KEY (video, file)) WITHOUT ROWID")
-        # disable=None: no progress bar in a log.
-        for number, file in enumerate(progress.bar(files, desc="read", unit="file", disable=None)):
+        for number, file in enumerate(progress.bar(files, desc="read", unit="file")):
             share = weights[number] / sum(weights)
             for video, classes, confidences in read(file):
                 classes, confidences = np.array(classes, np.int64), np.array(confidences)

@@ -83,7 +83,7 @@ def _run(built, settings, interrupts, process):
     training, directory, is_chief = settings.training, settings.checkpoint, process is None or process.is_chief
     latest, trained = checkpoints.newest(directory)
     master, config = process.target if process else "", step.config(training.towers, process)
-    with progress.bar(desc="train", unit="step", total=training.steps, initial=trained) as bar:
+    with progress.bar(desc="train", unit="step", total=training.steps, initial=trained, delay=0) as bar:
         monitor = _Monitor(settings, bar, is_chief)
         hooks = [monitor, tf.train.StopAtStepHook(last_step=training.steps), *([process] if process else [])]
         if is_chief:
