@@ -62,7 +62,7 @@ def main(argv=None):
     runs = [(method, gating) for method in options.methods for gating in options.gating]
     results = []
     print(f"{'pooling':<12}{'gating':<8}{'accuracy':>8}{'seconds':>10}")
-    with bar(total=len(runs) * options.epochs, unit="epoch") as progress:
+    with bar(total=len(runs) * options.epochs, unit="epoch", disable=None) as progress:
         for method, gating in runs:
             progress.set_description(f"{method}, {gating}")
             results.append(trained(method, gating, data, options, progress))

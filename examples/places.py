@@ -73,7 +73,7 @@ def main(argv=None):
     results = []
     print(HEADING)
     epochs = options.epochs * sum(is_trained(method) for method, _ in runs)
-    with bar(total=epochs, unit="epoch") as progress:
+    with bar(total=epochs, unit="epoch", disable=None) as progress:
         for method, start in runs:
             progress.set_description(f"{method}, {start}" if start else method)
             vectors, seconds = pooled(method, start, data, options, progress)
@@ -87,7 +87,7 @@ def main(argv=None):
 
 def load(options):
     """The places and the views, with descriptors whitened by the PCA of the training tiles' descriptors."""
-    with bar(total=len(photographs.PHOTOGRAPHS), unit="photograph", desc="views") as progress:
+    with bar(total=len(photographs.PHOTOGRAPHS), unit="photograph", desc="views", disable=None) as progress:
         places, *views = photographs.load(
             options.directory, options.seed, options.train_views, options.stride, options.workers, progress
         )
