@@ -337,7 +337,7 @@ def test_what_is_no_file_is_named(tmp_path):
     "content, kind",
     [
         (b"", "an empty file"),
-        (gzip.compress(b""), "an empty file"),
+        (lambda: gzip.compress(b""), "an empty file"),
         (b"VideoId,LabelConfidencePairs\nv,1 0.5\n", "text"),
         ("<html>\u00fc</html>".encode("utf-8"), "text"),
         (lambda: good_example(), "a SequenceExample or an Example outside of a TFRecord"),
