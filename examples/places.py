@@ -347,9 +347,7 @@ def picture(result, found, data):
 
 def parsed(argv):
     parser = commandline.Parser(__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="use fewer views, epochs and clusters; takes a minute"
-    )
+    parser.add_argument("--quick", action="store_true", help="use fewer views, epochs and clusters; takes a minute")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="the pooling methods")
     parser.add_argument("--start", nargs="+", choices=STARTS, default=STARTS, help="how trained layers start")
     for name, meaning in [

@@ -66,6 +66,7 @@ def test_times_and_memory(tmp_path, capsys):
     assert float(row[header.index("loupe / matmuls")]) == pytest.approx(times["loupe / matmuls"], rel=1e-2)
 
 
+@pytest.mark.long
 def test_other_measures(tmp_path, capsys):
     names = ["building", "lengths", "xla", "ablation", "profile"]
     flags = ["--" + name for name in names]

@@ -94,6 +94,7 @@ def _of_loupe(rng):
     return given, expected
 
 
+@pytest.mark.long
 def test_the_report_has_the_peers_that_are_installed(tmp_path, capsys):
     file = tmp_path / "speed.json"
     arguments = ["--methods", "SoftDBoW", "--sizes", "small", "--modes", "training-input", "--repeats", "2"]
@@ -116,6 +117,7 @@ def test_a_missing_peer_has_a_reason(monkeypatch):
     assert "Keras 3 needs TensorFlow 2.16 or later" in missing["Keras"]
 
 
+@pytest.mark.long
 def test_a_process_that_fails_ends_the_benchmark():
     with pytest.raises(SystemExit, match="loupe .*NoMethod.*: the process ended with 1"):
         peers.times(steps.Task("NoMethod", "small", "inference"), repeats=1)

@@ -66,6 +66,7 @@ def test_commands_on_the_digits(work):
     assert len(videos_of("gated-netvlad.csv")) == len(videos_of("netfv.csv")) == len(videos_of("ensemble.csv")) == 257
 
 
+@pytest.mark.long
 def test_commands_on_records_of_the_real_sizes(work, rng):
     write_videos(rng)
     commands = [command for command in COMMANDS if "data/" in command or "measure.py" in command]
@@ -81,6 +82,7 @@ def test_commands_on_records_of_the_real_sizes(work, rng):
     assert {row[0]: len(row[1]) for row in submission.read("submission.csv")} == dict.fromkeys(videos_of("gru.csv"), 20)
 
 
+@pytest.mark.long
 def test_commands_on_features_of_the_users(work):
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
     exec(compile(snippet, "README.md", "exec"), {})
