@@ -102,8 +102,8 @@ def test_programs_have_the_losses_and_the_checkpoints_of_tensorflow_1(tmp_path, 
 @pytest.mark.parametrize("name", sorted(RECORDED))
 def test_each_program_by_itself(name, tmp_path):
     arguments = ["--train_dir", tmp_path] if name == "flags_app" else [tmp_path]
-    losses = losses_of("program\n" + ran(PROGRAMS / (name + ".py"), *arguments))
-    np.testing.assert_allclose(losses[""], RECORDED[name]["losses"], rtol=0, atol=1e-5)
+    losses = losses_of(f"program {name}\n" + ran(PROGRAMS / (name + ".py"), *arguments))
+    np.testing.assert_allclose(losses[name], RECORDED[name]["losses"], rtol=0, atol=1e-5)
     assert_variables(name, tmp_path)
 
 
