@@ -12,10 +12,6 @@ from support.configurations import METHODS_OF_2017, each_method_of_2017
 from support.plain_forms import PLAIN_FORMS
 
 each_mode = pytest.mark.parametrize("mode", steps.MODES)
-# The graph of one takes seconds. NetFV has all parts of the others.
-each_model = pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=[] if name == "NetFV" else [pytest.mark.long]) for name in METHODS_OF_2017]
-)
 
 
 def _report(tmp_path, *arguments):
@@ -238,7 +234,8 @@ def test_every_layer_needs_them(name, method):
         assert measures._count_ops(session, results.values(), PRODUCTS) >= len(needed)
 
 
-@each_model
+@pytest.mark.long
+@each_method_of_2017
 def test_a_model_needs_more_products_than_the_bound_has(method):
     """The bound has those of two poolings, the projection, the gates and the experts, each with two gradients, except
     the gradients to the frames."""
@@ -256,7 +253,8 @@ def test_a_model_needs_more_products_than_the_bound_has(method):
     assert counts["loupe"] >= counts["matmuls"] and counts["reference"] >= counts["matmuls"]
 
 
-@each_model
+@pytest.mark.long
+@each_method_of_2017
 def test_models_have_the_same_variables_and_losses(method):
     """Over three steps of the published training, clipping and Adam included."""
     losses, shapes = {}, {}

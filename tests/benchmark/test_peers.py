@@ -60,6 +60,7 @@ np.savez(sys.argv[2], **computed)
 TASKS = [(method, mode) for method in METHODS_OF_2017 for mode in ("inference", "training")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("peer, program", [("PyTorch", PYTORCH), ("Keras", KERAS)], ids=["PyTorch", "Keras"])
 def test_outputs_and_gradients_are_those_of_loupe(peer, program, tmp_path, rng):
     if peer in peers.missing():

@@ -39,7 +39,7 @@ def arguments(lists, has_lengths):
 
 
 @fast_at_every_size
-@each_configuration_and_lengths(CONFIGURATIONS)
+@each_configuration_and_lengths(CONFIGURATIONS, quick=EIGHTH)
 def test_wrap_function(configuration, has_lengths, session, rng):
     """A wrapped layer is called in eager mode and inside a tf.function, and differentiated by a tape."""
     graph = build(configuration, has_lengths)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 from support.comparison import randomize
-from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS, SAMPLES
+from support.configurations import BATCH, CONFIGURATIONS, EIGHTH, OUTPUTS, SAMPLES
 from support.numpy_pooling import pool
 from support.pooling_graph import build, each_configuration_and_lengths, random_lists
 
@@ -37,7 +37,7 @@ class Problem:
         return self.statement({name: v + step * directions.get(name, 0) for name, v in self.inputs.items()})
 
 
-@each_configuration_and_lengths(CONFIGURATIONS)
+@each_configuration_and_lengths(CONFIGURATIONS, quick=EIGHTH)
 def test_derivatives(configuration, has_lengths, session, rng):
     problem = Problem(configuration, has_lengths, session, rng)
     gradients = tf.gradients(problem.loss, list(problem.sources.values()))

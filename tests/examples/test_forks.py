@@ -200,7 +200,7 @@ def numpy_pool(name, lists, values, lengths, weights, is_training):
 
 
 @each_fork
-@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("mode", [pytest.param("infer", marks=pytest.mark.long), "train"])
 def test_lengths(name, mode, session, rng):
     """Against NumPy, with NaN for padding, in samples and in weights."""
     lengths = [N, 3, 0]

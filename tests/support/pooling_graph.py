@@ -10,9 +10,9 @@ from support.configurations import BATCH, EIGHTH, FEATURES, QUARTER, SAMPLES
 LENGTHS = (SAMPLES, 0, 3, 1)
 
 
-def each_configuration_and_lengths(configurations):
+def each_configuration_and_lengths(configurations, quick=QUARTER):
     """Parametrizes by configuration and has_lengths. The default run takes two configurations of each method: one with
-    lengths and one without."""
+    lengths and one without. With quick=EIGHTH it takes the one with lengths."""
     return pytest.mark.parametrize(
         "configuration, has_lengths",
         [
@@ -20,7 +20,7 @@ def each_configuration_and_lengths(configurations):
                 configuration,
                 has_lengths,
                 id="{}-{}".format(configuration, "lengths" if has_lengths else "full"),
-                marks=[] if is_quick(configuration, has_lengths) else [pytest.mark.long],
+                marks=[] if is_quick(configuration, has_lengths, quick) else [pytest.mark.long],
             )
             for configuration in configurations
             for has_lengths in (False, True)
@@ -28,8 +28,8 @@ def each_configuration_and_lengths(configurations):
     )
 
 
-def is_quick(configuration, has_lengths):
-    return configuration in QUARTER and has_lengths == (configuration in EIGHTH)
+def is_quick(configuration, has_lengths, quick=QUARTER):
+    return configuration in quick and has_lengths == (configuration in EIGHTH)
 
 
 class PoolingGraph(collections.namedtuple("PoolingGraph", "x num_samples y")):

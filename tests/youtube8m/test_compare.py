@@ -27,6 +27,7 @@ def test_digits_are_learnt_as_the_table_says(tmp_path, capsys, monkeypatch):
             assert abs(float(came) - float(figure)) <= 0.03, (name, rows[name])
 
 
+@pytest.mark.long
 def test_comparing_again_trains_nothing_and_mixes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = ["--presets", "mean", "--steps", "2"]

@@ -78,6 +78,14 @@ def work(saved, tmp_path, monkeypatch):
     return directory
 
 
+@pytest.fixture
+def empty(saved, tmp_path, monkeypatch):
+    """The current directory, which has only the digits."""
+    (tmp_path / "digits").symlink_to(saved / "digits")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def outputs(directory, split, is_training=False):
     """Ids, labels and predictions of a whole split, by a graph in which it is one batch."""
     files = [str(directory / "digits" / (split + "*"))]
@@ -116,14 +124,10 @@ def test_evaluation_is_that_of_the_whole_split(work, capsys):
     assert sorted(result) == sorted(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(result[name], value, rtol=2e-6, err_msg=name)
-
-
-def test_evaluation_is_printed_for_people_too(work, capsys):
-    (result,) = evaluated(capsys)
     evaluate.main(["--checkpoint", str(work / "model.ckpt-7")])
     assert capsys.readouterr().out == (
-        "{checkpoint}: GAP {gap:.5f}, MAP {map:.5f}, Hit@1 {hit_at_one:.5f}, PERR {perr:.5f}, loss {loss:.5f}, "
-        "of {videos} videos\n".format(**result)
+        "{}: GAP {gap:.5f}, MAP {map:.5f}, Hit@1 {hit_at_one:.5f}, PERR {perr:.5f}, loss {loss:.5f}, "
+        "of {videos} videos\n".format(work / "model.ckpt-7", **result)
     )
 
 
@@ -139,6 +143,7 @@ def test_predictions_are_those_of_the_whole_split(work):
         assert best[video.decode("ascii")][0] == classes[:3]
 
 
+@pytest.mark.long
 def test_batch_statistics_are_those_of_the_batch(work):
     videos, labels, predictions = outputs(work, "test", is_training=True)
     in_one_batch = predicted("--batch-statistics", "--batch-size", "1000")
@@ -149,6 +154,7 @@ def test_batch_statistics_are_those_of_the_batch(work):
     assert in_one_batch != averages and in_one_batch != in_batches
 
 
+@pytest.mark.long
 def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
     metrics_of = inference.evaluate
 
@@ -164,14 +170,13 @@ def test_each_new_checkpoint_is_evaluated(work, capsys, monkeypatch):
     assert first["gap"] != second["gap"]
 
 
-def test_the_last_checkpoint_of_a_training_is_not_followed(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    save(tmp_path, step=6, steps=7)
+@pytest.mark.long
+def test_the_last_checkpoint_of_a_training_is_not_followed(empty, capsys, monkeypatch):
+    save(empty, step=6, steps=7)
 
     def names(*_, **__):
-        yield str(tmp_path / "model.ckpt-6")
-        yield save(tmp_path, step=7, steps=7)
+        yield str(empty / "model.ckpt-6")
+        yield save(empty, step=7, steps=7)
         raise AssertionError
 
     monkeypatch.setattr(tf.train, "checkpoints_iterator", names)
@@ -185,7 +190,7 @@ RECURRENT = {"clusters": None, "hidden_size": None, "cells": 8}
     "preset, sizes",
     [
         pytest.param("gated-netrvlad", {}, marks=pytest.mark.long),
-        ("gated-netfv", {}),
+        pytest.param("gated-netfv", {}, marks=pytest.mark.long),
         pytest.param("gated-soft-dbow", {}, marks=pytest.mark.long),
         pytest.param("soft-dbow", {}, marks=pytest.mark.long),
         ("gru", RECURRENT),
@@ -193,17 +198,15 @@ RECURRENT = {"clusters": None, "hidden_size": None, "cells": 8}
         ("mean", {"clusters": None}),
     ],
 )
-def test_other_presets_predict_digits_of_different_lengths(tmp_path, monkeypatch, preset, sizes):
-    monkeypatch.chdir(tmp_path)
-    save(tmp_path, preset=preset, **sizes)
+def test_other_presets_predict_digits_of_different_lengths(empty, preset, sizes):
+    save(empty, preset=preset, **sizes)
     assert len(predicted()) == 257
 
 
 @pytest.mark.parametrize("cell, other", [("gru", "lstm"), pytest.param("lstm", "gru", marks=pytest.mark.long)])
-def test_a_checkpoint_of_the_other_cell_is_refused(tmp_path, monkeypatch, capsys, cell, other):
-    monkeypatch.chdir(tmp_path)
-    save(tmp_path, preset=other, **RECURRENT)
-    error = error_of(tmp_path, predict, monkeypatch, capsys, ["--preset", cell])
+def test_a_checkpoint_of_the_other_cell_is_refused(empty, monkeypatch, capsys, cell, other):
+    save(empty, preset=other, **RECURRENT)
+    error = error_of(empty, predict, monkeypatch, capsys, ["--preset", cell])
     kernel = {"gru": "gru_cell/candidate", "lstm": "basic_lstm_cell"}[cell] + "/kernel"
     missing = f"RNN/rnn/multi_rnn_cell/cell_0/{kernel} is missing where the model has ["
     assert f"model.ckpt-7: of another architecture: {missing}" in error
@@ -224,16 +227,15 @@ def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
     assert f"strange.tfrecord: {problem}" in message
 
 
-def test_waiting_may_begin_before_the_training(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_waiting_may_begin_before_the_training(empty, capsys, monkeypatch):
     # Of a model that only the settings that come with it describe.
     monkeypatch.setattr(
         tf.train,
         "checkpoints_iterator",
-        lambda *_, **__: iter([save(tmp_path, preset="mean", clusters=None, hidden_size=5)]),
+        lambda *_, **__: iter([save(empty, preset="mean", clusters=None, hidden_size=5)]),
     )
     (result,) = evaluated(capsys, "--continuous")
-    assert result["checkpoint"] == str(tmp_path / "model.ckpt-7")
+    assert result["checkpoint"] == str(empty / "model.ckpt-7")
 
 
 def test_a_home_directory_in_the_name_of_a_checkpoint(work, capsys, monkeypatch):

@@ -10,8 +10,15 @@ SIZES = 6, 7, 8, None  # D, N, K, and no projection
 
 
 @pytest.mark.parametrize("plain, method", list(OF_SCALED.items()), ids=lambda method: method.__name__)
-@pytest.mark.parametrize("num_samples", [None, [7, 3, 0, 1]], ids=["full", "lengths"])
-@pytest.mark.parametrize("is_training", [True, False], ids=["train", "infer"])
+@pytest.mark.parametrize(
+    "num_samples, is_training",
+    [
+        pytest.param([7, 3, 0, 1], True, id="lengths-train"),
+        pytest.param([7, 3, 0, 1], False, id="lengths-infer", marks=pytest.mark.long),
+        pytest.param(None, True, id="full-train", marks=pytest.mark.long),
+        pytest.param(None, False, id="full-infer"),
+    ],
+)
 def test_is_that_of_scaled_samples(method, plain, num_samples, is_training, session, rng):
     x = tf.constant(rng.standard_normal([4, 7, 6]).astype(np.float32))
     scale, shift = tf.get_variable("scale", [6]), tf.get_variable("shift", [6])

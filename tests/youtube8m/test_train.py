@@ -180,6 +180,7 @@ def test_as_many_gpus_as_divide_the_batch_share_it(gpus, towers, monkeypatch, ca
     assert (note in capsys.readouterr().err) == (towers < gpus)
 
 
+@pytest.mark.long
 def test_the_default_batch_with_three_devices(work, digits, capsys, monkeypatch):
     monkeypatch.setattr(step, "count_gpus", lambda: 3)
     # There are no GPUs, and TensorFlow takes these CPUs for them.
@@ -281,6 +282,7 @@ def test_a_log_gets_a_line_a_minute(monkeypatch, capsys):
     assert last == ""
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("trained")
 def test_a_copied_directory_goes_on_with_its_own_checkpoints(two_steps, digits):
     before = sorted(os.listdir(two_steps))
@@ -473,6 +475,7 @@ def test_kept_settings_of_any_content_are_used_or_named(seed, work):
             assert "clusters: " in str(error)
 
 
+@pytest.mark.long
 def test_measure(work, capsys):
     measure.main(
         ["--clusters", "2", "--hidden-size", "2", "--num-classes", "3", "--batch-size", "2", "--videos", "8"]
@@ -508,6 +511,7 @@ def test_bad_input(work, digits, capsys, flags, message):
     assert os.listdir(".") == ["digits"]
 
 
+@pytest.mark.long
 def test_damage_is_met_later(work, digits, capsys):
     data = pathlib.Path(digits, "train00.tfrecord").read_bytes()
     pathlib.Path("bad.tfrecord").write_bytes(data[:-9])

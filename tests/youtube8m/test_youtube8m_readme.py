@@ -58,6 +58,7 @@ def work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.long
 def test_commands_on_the_digits(work):
     install, *commands = COMMANDS
     assert install == 'python -m pip install -e ".[examples]"'
