@@ -211,8 +211,8 @@ class NetFV(PoolingBaseModel):
         g2 = (mean_of_squares - 2 c mean + c^2) / s^2 - 1
 
     Each ``f1[:, k]`` is l2-normalised. Then f1 and f2 are flattened, with d the slow index, each is l2-normalised as a
-    whole, and they are concatenated: P = 2 * D * K. As in the original, on which its checkpoints and published results
-    depend, the clusters of f2 are not normalised one by one.
+    whole, and they are concatenated: P = 2 * D * K. The clusters of f2 are not normalised one by one, because they are
+    not in the original, on which checkpoints and published results depend.
     """
 
     def forward(self, reshaped_input, num_samples=None):
@@ -284,7 +284,7 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
 
 
 def l2_normalized(v, times=None, each_cluster=False):
-    """Returns ``times * v`` flattened and l2-normalised; `each_cluster` normalises each cluster before. [B, D * K]
+    """Returns ``times * v`` flattened and l2-normalised; `each_cluster` normalises each cluster first. [B, D * K]
 
     v is [B, D, K], and times is [B, 1, K], such as the mass of the clusters, or 1 by default. The sums of squares give
     each cluster one scale, so that v is read twice, not six times.
