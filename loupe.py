@@ -6,7 +6,7 @@ into one vector, and is trained together with the network around it::
     pooling = loupe.NetVLAD(feature_size=1024, max_samples=100, cluster_size=64, output_dim=1024)
     video = pooling.forward(frames)  # [B * 100, 1024] or [B, 100, 1024] -> [B, 1024]
 
-The layers are TensorFlow 1 graphs, on TensorFlow 1.15 and in the graph mode of TensorFlow 2, with variables from
+The layers build TensorFlow 1 graphs, on TensorFlow 1.15 and in the graph mode of TensorFlow 2. They use variables from
 ``tf.compat.v1.get_variable`` and tf-slim's batch norm. Variables, arithmetic and results are those of the 2017 toolbox
 that won the YouTube-8M challenge. B is the number of lists, N = max_samples, D = feature_size, K = cluster_size,
 O = output_dim, and P the width of the descriptor; ``# [B, N, K]`` is the shape of the value on that line.
@@ -35,8 +35,9 @@ __all__ += ["l2_normalized", "project", "get_variable", "batch_norm_or_biases"]
 class PoolingBaseModel:
     """The base class of the pooling methods: the steps from samples to soft assignment, projection and Context Gating.
 
-    The methods share its arguments, input, output and errors. A method of your own is a subclass whose ``forward`` is
-    its formula in these steps. A class that changes a step of a method stands before it in the list of bases.
+    All methods share its arguments, input, output and errors. A method of your own is a subclass whose ``forward`` is
+    the formula, written with these steps. To change a step of several methods, override it in a class that comes before
+    the method in the list of bases.
 
     Args:
       feature_size: D, the width of a sample, a positive integer.
@@ -46,10 +47,10 @@ class PoolingBaseModel:
       output_dim: O, the width of the output, a positive integer. None returns the descriptor without projection.
       gating: whether to apply Context Gating to the projection or, without one, to the descriptor. Default True.
       add_batch_norm: whether clusters and gates have batch norm (True, the default) or biases.
-      is_training: whether batch norm uses the statistics of the batch and adds the updates of its moving averages to
-        ``tf.GraphKeys.UPDATE_OPS``, or uses the moving averages: a bool or a scalar bool tensor. Default True.
+      is_training: a bool or a scalar bool tensor. If True, the default, batch norm uses the statistics of the batch and
+        adds the updates of its moving averages to ``tf.GraphKeys.UPDATE_OPS``. If False, it uses the moving averages.
 
-    Each argument is an attribute of the same name. A layer that holds no tensors can be copied and pickled.
+    Each argument is stored in an attribute of its name. A layer that holds no tensors can be copied and pickled.
 
     Raises:
       TypeError: if a size is not an integer (a bool or a float is not), or a flag is neither a bool nor 0 or 1.
@@ -72,19 +73,19 @@ class PoolingBaseModel:
 
         Args:
           reshaped_input: the samples, float32: rows ``[B * N, D]``, one list after the other; lists ``[B, N, D]``; or
-            maps ``[B, H, W, D]`` (with any number of dimensions between) where ``H * W == N``.
-          num_samples: the length of each list, integers ``[B]`` from 0 to N. The samples beyond it are padding of any
-            value, which changes neither outputs nor batch statistics and has a gradient of zero. The descriptor of an
-            empty list is zero. Default None: every list has N samples.
+            maps ``[B, H, W, D]`` (or with more dimensions between B and D) where ``H * W == N``.
+          num_samples: the length of each list, integers ``[B]`` from 0 to N. The samples beyond it are padding: their
+            values may be anything, change neither outputs nor batch statistics, and have a gradient of zero. The
+            descriptor of an empty list is zero. Default None: every list has N samples.
 
         Returns a float32 tensor ``[B, O]``, or ``[B, P]`` if ``output_dim`` is None.
 
         Raises:
           NotImplementedError: on the base class.
           RuntimeError: in eager mode or a ``tf.function``, where nothing keeps the variables (see `get_variable`).
-          TypeError: if `reshaped_input` is not a dense float32 tensor, or `num_samples` is not of integers.
+          TypeError: if `reshaped_input` is not a dense float32 tensor, or `num_samples` does not hold integers.
           ValueError: if a shape does not fit the sizes, a length is out of range, or the scope already has this layer.
-          tf.errors.InvalidArgumentError: at run time, if a shape or a length that is not known before does not fit.
+          tf.errors.InvalidArgumentError: at run time, if a shape or a length that is known only then does not fit.
         """
         raise NotImplementedError(f"forward: expected a subclass that defines it, got {type(self).__name__}")
 
@@ -96,10 +97,10 @@ class PoolingBaseModel:
         num_samples = _lengths(num_samples, lists, self.max_samples)
         indices = tf.where_v2(tf.sequence_mask(num_samples, tf.cast(self.max_samples, tf.int64)))
         samples = Samples(lists, tf.gather_nd(lists, indices), num_samples, indices)
-        return samples.mapped(samples.rows)  # Padding becomes zero. A mask would not do, because 0 * NaN is NaN.
+        return samples.mapped(samples.rows)  # Makes the padding zero. A mask would keep NaN, because 0 * NaN is NaN.
 
     def cluster_weights(self, name="cluster_weights", mean=0.0):
-        """Creates a variable [D, K] of N(mean, 1/sqrt(D)); by default W, the weights of the soft assignment."""
+        """Creates a variable [D, K] from N(mean, 1/sqrt(D)); by default W, the weights of the soft assignment."""
         return get_variable(name, [self.feature_size, self.cluster_size], 1 / math.sqrt(self.feature_size), mean)
 
     def soft_assignment(self, samples, weights=None, summary=False):
@@ -125,17 +126,17 @@ class PoolingBaseModel:
     def mass_and_means(self, a, samples, squares=False):
         """Returns the mass ``A = sum_n a[n, k]`` [B, 1, K] and the means ``sum_n a[n, k] x[n, d] / A[k]`` [B, D, K].
 
-        For an assignment a [B, N, K] of at least 0. The mean of a cluster without samples is zero. With `squares`, the
-        means of the squared samples [B, D, K] follow.
+        The assignment a [B, N, K] must not be negative. The mean of a cluster without samples is zero. With `squares`,
+        the means of the squared samples [B, D, K] follow as a third value.
         """
         mass = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
-        # A cluster below this limit adds nothing to the output. The square of a lower limit overflows in the gradient.
+        # A cluster below 1e-18 adds nothing to the output. With a lower limit, 1 / mass^2 overflows in the gradient.
         shares = a * (1 / tf.maximum(mass, 1e-18))  # [B, N, K]
         averaged = [samples.lists, tf.square(samples.lists)] if squares else [samples.lists]
         return (mass, *[tf.matmul(x, shares, transpose_a=True) for x in averaged])  # [B, D, K] each
 
     def projection(self, descriptor):
-        """Returns the descriptor [B, P] times hidden1_weights [P, O] or, if ``output_dim`` is None, as it is."""
+        """Returns the descriptor [B, P] times hidden1_weights [P, O] or, if ``output_dim`` is None, the descriptor."""
         if self.output_dim is None:
             return descriptor
         shape = [tf.dimension_value(descriptor.shape[1]), self.output_dim]
@@ -146,13 +147,13 @@ class PoolingBaseModel:
         return context_gating(input_layer, self.add_batch_norm, self.is_training)
 
     def output(self, descriptor):
-        """Projects and gates the descriptor [B, P], each if the constructor asked for it: what `forward` returns."""
+        """Returns the output: the descriptor [B, P], projected unless `output_dim` is None, and gated if `gating`."""
         projected = self.projection(descriptor)
         return self.context_gating(projected) if self.gating else projected
 
 
 class NetVLAD(PoolingBaseModel):
-    """NetVLAD [2]: for each cluster, the sum of the residuals of the samples to its centre.
+    """NetVLAD [2]: for each cluster, the weighted sum of the samples' residuals to its centre.
 
     With the soft assignment ``a = softmax(norm(x W))`` and the centres c::
 
@@ -175,8 +176,8 @@ class NetVLAD(PoolingBaseModel):
 class NetRVLAD(PoolingBaseModel):
     """NetRVLAD [1, section 3.1]: NetVLAD without the centres, so that ``v[d, k] = sum_n a[n, k] x[n, d]``.
 
-    It is normalised and flattened like NetVLAD. Without batch norm, the graph has a histogram summary of the cluster
-    biases, as in 2017.
+    v is normalised and flattened as in NetVLAD. Without batch norm, the graph has a histogram summary of the cluster
+    biases, as in the toolbox of 2017.
     """
 
     def forward(self, reshaped_input, num_samples=None):
@@ -198,10 +199,10 @@ class SoftDBoW(PoolingBaseModel):
 
 
 class NetFV(PoolingBaseModel):
-    """NetFV [1, section 3.1; 3]: a Fisher vector, the gradients to the means and variances of a Gaussian mixture.
+    """NetFV [1, section 3.1; 3]: a Fisher vector, gradients for the means and deviations of a Gaussian mixture.
 
-    With the soft assignment a, the mass A and the mean of `NetVLAD`, the centres c, the covariances
-    ``s = covar_weights^2 + 1e-6``, and the mean of the squares of each cluster's samples::
+    With the soft assignment a, the mass A and the mean of `NetVLAD`, the centres c, the standard deviations
+    ``s = covar_weights^2 + 1e-6`` (the original's covariances), and the mean of the squares of each cluster's samples::
 
         f1[d, k] = sum_n a[n, k] (x[n, d] - c[d, k]) / s[d, k] = A g1
         f2[d, k] = sum_n a[n, k] ((x[n, d] - c[d, k])^2 / s[d, k]^2 - 1) = A g2
@@ -210,8 +211,8 @@ class NetFV(PoolingBaseModel):
         g2 = (mean_of_squares - 2 c mean + c^2) / s^2 - 1
 
     Each ``f1[:, k]`` is l2-normalised. Then f1 and f2 are flattened, with d the slow index, each is l2-normalised as a
-    whole, and they are concatenated: P = 2 * D * K. The clusters of f2 are not normalised one by one like those of f1,
-    because the original's checkpoints and published results depend on it.
+    whole, and they are concatenated: P = 2 * D * K. The clusters of f2 are not normalised one by one, because they are
+    not in the original, on which checkpoints and published results depend.
     """
 
     def forward(self, reshaped_input, num_samples=None):
@@ -255,7 +256,7 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
       lists: the samples x, with zeros for padding. [B, N, D]
       rows: the T samples that are not padding, one list after the other. [T, D]
       num_samples: the length of each list, int64 [B]; None if every list has N samples.
-      indices: the list and the position in it of each row, int64 [T, 2]; None if every list has N samples.
+      indices: for each row, the index of its list and its position there, int64 [T, 2]; None if all have N samples.
     """
 
     @property
@@ -266,7 +267,7 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
         return tf.expand_dims(tf.cast(lengths, tf.float32), 1)
 
     def scattered(self, rows):
-        """Returns a value [W] for each sample, rows [T, W], as lists, with zeros for padding. [B, N, W]"""
+        """Returns lists [B, N, W] of the values `rows` [T, W], one for each sample, with zeros for padding."""
         width = tf.dimension_value(rows.shape[1])
         size = tf.dimension_value(self.lists.shape[1]) or tf.shape(self.lists)[1]
         if self.indices is None:
@@ -275,7 +276,7 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
         return tf.reshape(tf.scatter_nd(self.indices, rows, shape), [-1, size, width])
 
     def mapped(self, rows):
-        """Returns the samples after a function of each: `rows` [T, W] takes the place of `rows` [T, D] and `lists`."""
+        """Returns the samples with new `rows` [T, W], a function of each old row, and with `lists` made of them."""
         return self._replace(lists=self.scattered(rows), rows=rows)
 
 
@@ -283,12 +284,12 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
 
 
 def l2_normalized(v, times=None, each_cluster=False):
-    """Returns ``times * v`` flattened and l2-normalised; with `each_cluster`, each cluster is first. [B, D * K]
+    """Returns ``times * v`` flattened and l2-normalised; `each_cluster` normalises each cluster first. [B, D * K]
 
-    For v [B, D, K] and times [B, 1, K], such as the mass of the clusters, by default 1. Each cluster gets one scale,
-    from its sum of squares, so that v is read twice, not six times.
+    v is [B, D, K], and times is [B, 1, K], such as the mass of the clusters, or 1 by default. The sums of squares give
+    each cluster one scale, so that v is read twice, not six times.
     """
-    # v * v, because the gradient of tf.square reads v once more. Finite, because inf * 0 in the gradient is NaN.
+    # The gradient of tf.square would read v once more. The squares stay finite because inf * 0 would be NaN there.
     squares = tf.minimum(tf.reduce_sum(v * v, axis=1, keepdims=True), tf.float32.max)  # [B, 1, K]
     scale = 1.0 if times is None else times
     if each_cluster:
@@ -301,8 +302,8 @@ def project(v, weights):
     """Returns ``matmul(v, weights)``, for v [B, P] and weights [P, O], with a faster gradient. [B, O]
 
     TensorFlow computes the gradient to v as ``matmul(gradient, W, transpose_b=True)``. For the usual batches this takes
-    two to four times as long as with W on the left, where it is not transposed. Weights of fewer than 2**18 entries
-    keep TensorFlow's gradient, and so do functions of TensorFlow 1. Raises a ValueError if a rank is not 2.
+    two to four times as long as a product with W on the left, not transposed. Weights of fewer than 2**18 entries keep
+    TensorFlow's gradient, and so do functions of TensorFlow 1. Raises a ValueError if a rank is not 2.
     """
     v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
     if v.shape.ndims not in (2, None) or weights.shape.ndims != 2:
@@ -320,32 +321,32 @@ _IS_TENSORFLOW_1 = tf.__version__.startswith("1.")
 
 
 def _product_with_registered_gradient(v, weights):
-    """For graphs: a meta graph keeps the name, which any process that imports loupe knows."""
+    """For graphs. A meta graph stores the gradient's name, which `import loupe` registers in any process."""
     with tf.get_default_graph().gradient_override_map({"MatMul": "LoupeProjection"}):
         return tf.matmul(v, weights)
 
 
 @tf.custom_gradient
 def _product_with_custom_gradient(v, weights):
-    """For eager code and functions of TensorFlow 2: tf.saved_model.save writes the gradient."""
+    """For eager code and functions of TensorFlow 2. tf.saved_model.save stores the gradient itself."""
     return tf.matmul(v, weights), lambda gradient: _projection_gradients(v, weights, gradient)
 
 
 def _projection_gradients(v, weights, gradient):
-    gradient = tf.convert_to_tensor(gradient)  # It is IndexedSlices where the output was gathered from.
-    # In three dimensions, because TensorFlow makes a transposition in two an option of the product, which is slower.
+    gradient = tf.convert_to_tensor(gradient)  # The gradient of tf.gather is IndexedSlices.
+    # TensorFlow would fuse a transposition of a matrix into the product, which is slower. It keeps one of rank 3.
     columns = tf.squeeze(tf.linalg.matrix_transpose(tf.expand_dims(gradient, 0)), 0)  # [O, B]
     return tf.transpose(tf.matmul(weights, columns)), tf.matmul(v, gradient, transpose_a=True)
 
 
-with contextlib.suppress(KeyError):  # The module was reloaded, and the first registration still works.
+with contextlib.suppress(KeyError):  # When the module is reloaded, the first registration still works.
     tf.RegisterGradient("LoupeProjection")(lambda op, gradient: _projection_gradients(*op.inputs, gradient))
 
 
 def get_variable(name, shape, stddev=1.0, mean=0.0, initializer=None):
     """Creates a float32 variable with ``tf.compat.v1.get_variable``, and returns its value as a tensor.
 
-    The initial values are from `initializer`, by default from N(mean, stddev). The variable scope acts on it as usual:
+    The initial values are from `initializer`, by default from N(mean, stddev). The variable scope acts as usual, by
     reuse, custom getters, and partitioners, whose parts are concatenated.
 
     Raises:
@@ -380,8 +381,8 @@ def get_variable(name, shape, stddev=1.0, mean=0.0, initializer=None):
 def batch_norm_or_biases(x, name, stddev, add_batch_norm, is_training, summary=False):
     """Returns x [R, C] batch-normalised by slim, with centre and scale, or plus biases. [R, C]
 
-    The variables are ``<name>_bn/{beta, gamma, moving_mean, moving_variance}``, or ``<name>_biases`` of N(0, stddev),
-    which get a histogram summary if `summary`. The rows of x must not include padding.
+    The variables are ``<name>_bn/{beta, gamma, moving_mean, moving_variance}``, or ``<name>_biases`` from N(0, stddev),
+    which get a histogram summary if `summary` is true. The rows of x must not include padding.
     """
     width = tf.dimension_value(x.shape[1])
     if not add_batch_norm:
@@ -438,7 +439,7 @@ def _float32(name, value):
 
 
 def _lists(x, max_samples, feature_size):
-    """Returns rows [B * N, D], lists [B, N, D] or maps [B, H, W, D] as lists, after checking their shape."""
+    """Checks the shape of x, rows [B * N, D], lists [B, N, D] or maps [B, H, W, D], and returns lists [B, N, D]."""
     rank = x.shape.ndims
     if rank is None or rank < 2 or tf.dimension_value(x.shape[-1]) != feature_size:
         forms = f"rows [B * N, D], lists [B, N, D] or maps [B, H, W, D] with D = feature_size = {feature_size}"
@@ -460,7 +461,7 @@ def _lists(x, max_samples, feature_size):
 
 
 def _lengths(num_samples, lists, size):
-    """Returns num_samples as int64 [B], after checking it against the lists [B, N, D] and N = size."""
+    """Checks num_samples against the lists [B, N, D] and N = size, and returns it as int64 [B]."""
     num_samples = _tensor("num_samples", num_samples)
     if not num_samples.dtype.is_integer:
         raise TypeError(f"num_samples: expected integers, got {num_samples.dtype.name}")
@@ -481,13 +482,13 @@ def _lengths(num_samples, lists, size):
 
 
 def _repair_tf_slim():
-    """Repairs slim.batch_norm of tf-slim 1.1.0 on newer TensorFlows, where it misses two names and TensorFlow's Keras.
+    """Repairs slim.batch_norm of tf-slim 1.1.0 on newer TensorFlows, where it lacks two names and TensorFlow's Keras.
 
-    tf-slim's modules get stand-ins for the two modules where they look for them. TensorFlow stays as it is.
+    tf-slim gets a stand-in for each of the two modules in which it looks for a name. TensorFlow itself is not changed.
     """
     from tf_slim.layers import layers, utils
 
-    # slim uses Keras only if `updates_collections is GraphKeys.UPDATE_OPS`, which another string object is not.
+    # slim uses Keras only if `updates_collections is GraphKeys.UPDATE_OPS`. A copy of the string makes that false.
     keys = type("GraphKeys", (tf.GraphKeys,), {"UPDATE_OPS": "".join(tf.GraphKeys.UPDATE_OPS)})
     for module, names in [("ops", {"Tensor": tf.Tensor, "GraphKeys": keys}), ("control_flow_ops", {"cond": tf.cond})]:
         broken = getattr(utils, module, None)

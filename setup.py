@@ -7,7 +7,7 @@ import re
 from setuptools import setup
 from setuptools.command.sdist import sdist
 
-# Written for any Python that pip may try it with, so that an old one gets pip's message on python_requires.
+# This file runs on any Python that pip may try, so that an old one gets pip's message about python_requires.
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -17,7 +17,7 @@ def read(name):
 
 
 class SourceDistribution(sdist):
-    """An sdist that holds what the tests need, in the lines that a MANIFEST.in would have."""
+    """An sdist with the files that the tests need, listed in the syntax of a MANIFEST.in."""
 
     def make_distribution(self):
         for line in [
@@ -34,9 +34,9 @@ class SourceDistribution(sdist):
         sdist.make_distribution(self)
 
 
-# TensorFlow 2.21 no longer brings TensorBoard, which shows how a training of examples/youtube8m goes.
+# TensorFlow 2.21 no longer installs TensorBoard, which shows the progress of a training of examples/youtube8m.
 EXAMPLES = ["scikit-learn", "scikit-image", "scipy", "joblib", "matplotlib", "tqdm", "tensorboard"]
-# What examples/legacy.py takes tf.layers, tf.nn.rnn_cell and tf.keras from; TensorFlow 2.15 and earlier bring it.
+# examples/legacy.py takes tf.layers, tf.nn.rnn_cell and tf.keras from tf_keras, unless TensorFlow is older than 2.16.
 LEGACY = ['tf_keras; python_version >= "3.9"']
 
 setup(
@@ -47,14 +47,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     author="the LOUPE authors and contributors",
-    # This implementation has no home of its own, so that these lead to where the layers are from.
+    # This implementation has no home page, so these links lead to the origin of the layers.
     url="https://arxiv.org/abs/1706.06905",
     project_urls={
         "Paper": "https://arxiv.org/abs/1706.06905",
         "Original toolbox": "https://github.com/antoine77340/LOUPE",
     },
     keywords="pooling NetVLAD NetRVLAD NetFV Soft-DBoW context-gating video TensorFlow YouTube-8M",
-    # None on the licence, which new versions of setuptools want to have in one place only.
+    # No classifier names the licence, because new versions of setuptools accept it in one place only.
     classifiers=[
         "Development Status :: 5 - Production/Stable",
         "Intended Audience :: Developers",
@@ -68,27 +68,27 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     py_modules=["loupe"],
-    # Said, an editable install puts this directory on the path. Otherwise, a clone called loupe hides the module from
-    # programs beside it.
+    # With this line, an editable install puts this directory on the path. Without it, a clone called loupe hides the
+    # module from programs beside it.
     package_dir={"": "."},
     python_requires=">=3.7",
     install_requires=[
         "tensorflow>=1.15",
         "tf-slim>=1.1",
         "numpy",
-        # TensorFlow 1.15 asks for any protobuf, and fails to import with one of 3.21 or later.
+        # TensorFlow 1.15 accepts any protobuf, but fails to import with 3.21 or later.
         'protobuf<3.21; python_version < "3.8"',
     ],
     extras_require={
         "examples": EXAMPLES,
         "legacy": LEGACY,
-        # setuptools and wheel build what the packaging tests look into.
+        # setuptools and wheel build the distributions that the packaging tests check.
         "test": EXAMPLES
         + LEGACY
         + ["pytest", "pytest-xdist", "hypothesis", "setuptools", "wheel", "tf2onnx", "onnxruntime"]
         # These run examples/places.ipynb.
         + ["nbclient", "nbformat", "ipykernel"]
-        # onnx 1.19.0 asks for any ml_dtypes, and fails to import with TensorFlow 2.15's.
+        # onnx 1.19.0 accepts any ml_dtypes, but fails to import with the one of TensorFlow 2.15.
         + ["onnx!=1.19.0"],
     },
     cmdclass={"sdist": SourceDistribution},

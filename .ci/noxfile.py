@@ -1,8 +1,8 @@
-"""Runs the tests on every supported TensorFlow: python -m nox -f .ci/noxfile.py
+"""Runs the tests on five versions of TensorFlow: python -m nox -f .ci/noxfile.py
 
-Each TensorFlow has a Python of its own, from the PATH or from pyenv. The last lines of the output name the Pythons that
-were not found. `--list` shows the other sessions: the long tests, trainings whose processes die, the README's commands,
-and lint.
+Each version runs on a Python of its own, from the PATH or from pyenv. The last lines of the output name the Pythons
+that were not found. `--list` shows the other sessions: the long tests, trainings whose processes die, the README's
+commands, and lint.
 """
 
 import glob
@@ -27,7 +27,7 @@ RUFF = "ruff==0.17.*"
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYENV = os.environ.get("PYENV_ROOT") or os.path.join(os.path.expanduser("~"), ".pyenv")
-# First, because pyenv's own executables on the PATH run the version that the user chose, and no other.
+# These directories come first, because pyenv's own executables on the PATH run only the version that the user chose.
 os.environ["PATH"] = os.pathsep.join(
     glob.glob(os.path.join(PYENV, "versions", "*", "bin")) + [os.environ.get("PATH", os.defpath)]
 )
@@ -38,7 +38,7 @@ nox.options.envdir = os.path.join(ROOT, ".nox")
 nox.options.sessions = ["tests", "interpreters"]
 
 
-# venv, because virtualenv no longer supports Python 3.7.
+# The sessions use venv, because virtualenv no longer supports Python 3.7.
 @nox.session(python=list(VERSIONS), venv_backend="venv")
 def tests(session):
     """The tests on each TensorFlow. pytest gets the arguments after --."""
@@ -54,7 +54,7 @@ def long(session):
 @nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
 def faults(session):
     """Trainings whose processes die, on the oldest and the newest TensorFlow."""
-    # One at a time, because each has up to five processes.
+    # The tests run one at a time, because each has up to five processes.
     run_pytest(session, "-m", "faults", "-n", "0")
 
 
@@ -69,7 +69,7 @@ def readme(session):
         copy = os.path.join(directory, "copy")
         copy_project(copy)
         session.chdir(copy)
-        # The commands install any TensorFlow, so that pip has to be told which.
+        # The commands do not name a version of TensorFlow, so a constraint tells pip which one to install.
         constraints = os.path.join(directory, "constraints")
         with open(constraints, "w", encoding="utf-8") as file:
             file.write(VERSIONS[session.python] + "\n")
@@ -106,7 +106,7 @@ def run_pytest(session, *arguments):
 
 
 def copy_project(target):
-    """Copies the project as a clone would have it, with changes that are not committed."""
+    """Copies the files that a clone would have, with changes that are not committed."""
     listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
     for name in filter(None, listed.decode("utf-8").split("\0")):
         source, copy = os.path.join(ROOT, name), os.path.join(target, name)

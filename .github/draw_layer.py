@@ -99,7 +99,7 @@ def draw(axes, x, a, v, flat, projected, gates):
 
 
 def grid(axes, center, colors, cell=CELL):
-    """Draws colors [rows, columns, 4] as cells, and returns the x of its left and right."""
+    """Draws colors [rows, columns, 4] as cells, and returns the x of the grid's left and right edges."""
     rows, columns = colors.shape[:2]
     left, top = center - columns * cell / 2, MIDDLE + rows * cell / 2
     for row in range(rows):

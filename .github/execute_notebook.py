@@ -1,7 +1,7 @@
-"""Runs examples/places.ipynb and stores it with what it shows: python .github/execute_notebook.py
+"""Runs examples/places.ipynb and stores it with its outputs: python .github/execute_notebook.py
 
-Takes half a minute. It needs nbclient and nbformat, which the extra "test" installs. Run it after each change to what
-the notebook shows. If a cell fails, the stored notebook stays as it was.
+This takes half a minute. It needs nbclient and nbformat, which the extra "test" installs. Run it after each change that
+affects the outputs. If a cell fails, the stored notebook stays as it was.
 """
 
 import os

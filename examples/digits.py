@@ -1,11 +1,11 @@
-"""Pools handwritten digits, each a list of its patches: the mean against the methods of loupe and of methods.py.
+"""Classifies handwritten digits, pooled from lists of patches by the mean and by the methods of loupe and methods.py.
 
 Each of scikit-learn's 1,797 digits of 8x8 pixels becomes the list of its 36 patches of 3x3 pixels. Nothing in the list
 says where a patch was, unless --positions adds it. With --lengths, blank patches are left out, which makes lists of
-different lengths; they are padded up to --max-samples, and the layer gets their lengths or not. A pooling layer turns
-the list into one vector, and a linear classifier of this vector is trained together with the layer, on three quarters
-of the digits. The program prints the accuracy on the other quarter, in inference mode, and the seconds of training, and
-draws the accuracies as PNG. Runs with the same seed on the same machine have the same accuracies.
+different lengths; they are padded up to --max-samples. "--lengths given" passes the lengths to the layer. The layer
+turns the list into one vector, and a linear classifier of this vector is trained with it, on three quarters of the
+digits. The program prints the accuracy on the other quarter, in inference mode, and the seconds of training, and draws
+the accuracies as PNG. Runs with the same seed on the same machine have the same accuracies.
 """
 
 import argparse
@@ -39,7 +39,7 @@ METHODS = collections.OrderedDict(
         ("NetVLAD", loupe.NetVLAD),
         ("NetFV", loupe.NetFV),
         ("GhostVLAD", GhostVLAD),
-        # In two groups, because 18 or, with positions, 22 features cannot be cut into eight.
+        # NeXtVLAD widens the samples to 18 or, with positions, 22 features, which cannot be cut into eight groups.
         ("NeXtVLAD", functools.partial(NeXtVLAD, groups=2)),
     ]
 )
@@ -56,7 +56,7 @@ Result = collections.namedtuple("Result", "method gating accuracy seconds")
 
 def main(argv=None):
     options = parsed(argv)
-    # On GPUs, results repeat with this; on CPUs, with the one thread of the session.
+    # This makes results repeat on GPUs. On CPUs, the single thread of the session does.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     data = digits(options.positions, options.lengths, options.max_samples)
     runs = [(method, gating) for method in options.methods for gating in options.gating]
@@ -72,7 +72,7 @@ def main(argv=None):
 
 
 def digits(positions, lengths=None, max_samples=NUM_PATCHES):
-    """The digits as lists of patches, float32 [digits, N, 9], or, with their positions, [digits, N, 11]."""
+    """The `Data`: lists of patches, float32 [digits, N, 9] or, with positions, [digits, N, 11]; lengths and labels."""
     images, labels = patches.digits()
     lists = patches.patches((images / 16).astype(np.float32)).reshape(-1, NUM_PATCHES, 9)
     is_kept = lists.any(axis=2) if lengths else np.ones(lists.shape[:2], bool)
@@ -152,7 +152,7 @@ def trained(method, gating, data, options, progress):
 
 
 def chart(results, num_test, options):
-    """A figure of bars: the accuracies."""
+    """A bar chart of the accuracies."""
     title = "Handwritten digits, pooled from lists of patches"
     figure, axes = charts.bars(0.1, 0.78, title, caption(num_test, options))
     width = 0.8 / len(options.gating)
@@ -165,7 +165,7 @@ def chart(results, num_test, options):
             charts.labelled(axes, bars, 3)
     axes.set_xticks(range(len(options.methods)))
     axes.set_xticklabels(options.methods, fontsize=11)
-    # The scale is that of the logarithm of the errors; otherwise all bars but the mean's would look alike.
+    # The scale is logarithmic in the errors. On a linear one, all bars but the mean's would look alike.
     least = 0.5 / num_test
     axes.set_yscale("function", functions=(lambda y: -np.log10(np.maximum(1 - y, least)), lambda y: 1 - 10.0**-y))
     axes.set_ylim(0, 1 - max(least, 0.5 * (1 - max(result.accuracy for result in results))))
@@ -178,7 +178,7 @@ def chart(results, num_test, options):
 
 
 def caption(num_test, options):
-    """What was pooled and trained, in a line."""
+    """A line that says what was pooled and trained."""
     count = f"up to {NUM_PATCHES}" if options.lengths else str(NUM_PATCHES)
     parts = [f"{count} patches of 3x3 pixels", "with positions" if options.positions else "without positions"]
     if options.lengths or options.max_samples > NUM_PATCHES:
@@ -209,7 +209,7 @@ def parsed(argv):
         "--start",
         choices=["random", "k-means"],
         default="random",
-        help="how the clusters start; those of NeXtVLAD, which are of mapped samples, start at random",
+        help="how the clusters start; NeXtVLAD, which pools mapped samples, always starts at random",
     )
     parser.add_argument("--epochs", type=positive, default=80, help="passes over the training digits")
     parser.add_argument("--batch-size", type=positive, default=128, help="digits in a step")
@@ -220,7 +220,7 @@ def parsed(argv):
     parser.add_argument("--seed", type=seed, default=1, help="the seed of the weights and of the order of the digits")
     parser.add_argument("--output", type=writable, default="digits.png", metavar="PNG", help="the chart")
     options = parser.parse_args(argv)
-    # Once each, in the order of the table.
+    # Each name once, in the order of the table.
     options.methods = [method for method in METHODS if method in options.methods]
     options.gating = [gating for gating in KINDS if gating in options.gating]
     return options

@@ -1,4 +1,4 @@
-"""Recognises the handwritten digits of examples/digits.py with a Keras model, which it saves and loads again."""
+"""Trains a Keras model on the handwritten digits of examples/digits.py, saves it, loads it and tests it."""
 
 from loupe_examples import commandline
 

@@ -1,6 +1,6 @@
-"""Starts a pooling layer from k-means: an assignment and centres that fit the samples, before the first step.
+"""Starts a pooling layer from k-means, so that its assignment and centres fit the samples before the first step.
 
-Import or copy it; it needs only NumPy and scikit-learn. For a layer that was built in the scope "pooling"::
+Import or copy this file; it needs only NumPy and scikit-learn. For a layer that was built in the scope "pooling"::
 
     values = kmeans_start(samples, cluster_size=64)  # samples [T, D], some 1,000 for each cluster
     session.run(tf.global_variables_initializer())
@@ -10,8 +10,8 @@ For a `PoolingLayer` or a `PoolingModule` of tf2.py, in place of the last two li
 
     assign(layer, "", values)
 
-This start helps where there are few steps; after many, a random start can end higher. The accuracies of
-examples/digits.py --gating plain, with --start random -> k-means, seed 1:
+This start helps a short training; after many steps, a random start can be better. The table has the accuracies of
+examples/digits.py --gating plain with --start random -> k-means, seed 1:
 
     epochs   Soft-DBoW        NetVLAD          NetFV
          5   0.620 -> 0.780   0.729 -> 0.944   0.776 -> 0.958
@@ -34,23 +34,23 @@ EPSILON = 0.001  # What slim's batch norm adds to the variance.
 
 
 def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0, ghost_clusters=0):
-    """Values for a layer's variables that make its soft assignment that of the NetVLAD paper.
+    """Returns values for a layer's variables with which its soft assignment is that of the NetVLAD paper.
 
     With the centres c of k-means, this is ``a = softmax(-alpha |x - c|^2)`` (equation 2). The layer computes it as
     ``softmax(x W + b)`` with ``W = 2 alpha (c - m)`` and ``b = -alpha (|c|^2 - |m|^2)``. m, the mean of the centres,
-    cancels in the softmax and keeps float32's rounding errors small. With batch norm, its offset holds b and its moving
-    averages are the statistics of x W, so that the assignment is the same in inference mode.
+    cancels in the softmax and keeps float32's rounding errors small. In a layer with batch norm, beta holds b, and the
+    moving averages are the statistics of x W, so that the assignment is the same in inference mode.
 
     Args:
-      samples: what the layer will pool, an array [T, D] without the padding of lists, normalised as it will be for the
-        layer. The function needs memory for two more arrays [T, K] of float64.
+      samples: samples as the layer will pool them, normalised in the same way: an array [T, D] without padding. The
+        function needs memory for two more arrays [T, K] of float64.
       cluster_size: K, the number of clusters, a positive integer.
       add_batch_norm: as for the layer. Default True.
-      alpha: how sharp the assignment is, a number above 0. By default a sample's largest assignment is 100 times its
-        second largest, in the geometric mean over the samples.
+      alpha: how sharp the assignment is, a number above 0. By default the ratio of a sample's largest to its second
+        largest assignment has a geometric mean of 100 over the samples.
       seed: the seed of k-means. Default 0.
-      ghost_clusters: for `GhostVLAD` of methods.py, its number of ghosts. They start near the mean of the centres, so
-        that a sample which is like no centre goes to them. Default 0.
+      ghost_clusters: the number of ghosts of `GhostVLAD` in methods.py. They start near the mean of the centres, so
+        that samples far from all centres are assigned to them. Default 0.
 
     Returns:
       A dict of float32 arrays by the names of the variables, with G = ghost_clusters: cluster_weights [D, K + G];
@@ -61,7 +61,7 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
 
     Raises:
       TypeError: if `samples` are not real numbers, or `cluster_size` or `ghost_clusters` is not an integer.
-      ValueError: if an argument is out of its range, or samples are too few, too much alike, NaN or infinite.
+      ValueError: if an argument is out of its range, or if the samples are too few, too similar, NaN or infinite.
     """
     samples = _checked_samples(samples, cluster_size)
     if isinstance(ghost_clusters, bool) or not isinstance(ghost_clusters, numbers.Integral):
@@ -87,7 +87,7 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
     values = {"cluster_weights": weights}
     if add_batch_norm:
         activations = alpha * nearness - biases
-        # Rounded here, so that exactly these values cancel in the layer.
+        # The statistics are rounded to float32 here, so that exactly these values cancel in the layer.
         mean, variance = (np.float32(statistic(activations, axis=0)) for statistic in (np.mean, np.var))
         values["cluster_bn/gamma"] = np.sqrt(variance.astype(np.float64) + EPSILON)
         values["cluster_bn/beta"] = biases + mean
@@ -104,18 +104,18 @@ def assign(session, scope, values, suffix=None):
 
     Args:
       session: a ``tf.compat.v1.Session``; or a `PoolingLayer` or `PoolingModule` of tf2.py. Run a session's
-        initialisers before this: after it, they would overwrite the values. Nothing is added to its graph.
-      scope: the variable scope that the layer was built in, or its name; "" for none, and for TensorFlow 2.
-      values: what `kmeans_start` returned. cluster_weights2 and covar_weights are ignored where the layer has none.
-      suffix: what the names of the variables end with, such as "_video", where a method such as those of
-        forks/soccernet_multimodal.py has one. By default it is found, unless layers with several share the scope.
+        initialisers before `assign`, because they overwrite the values. The function adds nothing to the graph.
+      scope: the variable scope that the layer was built in, or its name; "" for no scope, and for TensorFlow 2.
+      values: the result of `kmeans_start`. cluster_weights2 and covar_weights are ignored where the layer has none.
+      suffix: the end of the variables' names, such as "_video", for a method that has one, such as those of
+        forks/soccernet_multimodal.py. By default the function finds it, if the scope has only one.
 
     Returns:
       The names of the variables that were assigned, sorted.
 
     Raises:
       ValueError: if there is no such layer, if only one of the layer and the values has batch norm, or if a shape does
-        not fit. Nothing is assigned then.
+        not fit. In this case nothing is assigned.
     """
     prefix = getattr(scope, "name", scope).rstrip("/")
     prefix += "/" if prefix else ""
@@ -145,16 +145,16 @@ def assign(session, scope, values, suffix=None):
 
 
 def _parts(name, variables):
-    """The names of the parts that a partitioner has split a variable into, in order; otherwise its own name alone.
+    """The names of the parts into which a partitioner has split a variable, in order; its own name if there are none.
 
-    TensorFlow appends a number where another op of the graph already had the name.
+    TensorFlow appends a number to a name that another op of the graph already has.
     """
     found = [other for other in variables if re.fullmatch(re.escape(name) + r"(/part_\d+)?(_\d+)?", other)]
     return [name] if name in found else sorted(found, key=lambda other: [int(n) for n in re.findall(r"_(\d+)", other)])
 
 
 def _suffix(prefix, variables):
-    """What the names of the only layer of the scope end with."""
+    """The end of the variables' names, if the scope has only one layer."""
     normed = re.compile(re.escape(prefix) + r"cluster_(?:biases|bn)(_[^/]+)?(/gamma)?(/part_\d+)?")
     suffixes = sorted({match.group(1) or "" for match in map(normed.fullmatch, variables) if match})
     if len(suffixes) > 1 and "" not in suffixes:
@@ -204,9 +204,9 @@ def _checked_samples(samples, cluster_size):
 
 
 def _alpha(nearness):
-    """The alpha that makes the ratio of the two largest assignments, ``exp(alpha * gap)``, 100 in the geometric mean.
+    """The alpha for which the ratio of the two largest assignments, ``exp(alpha * gap)``, has a geometric mean of 100.
 
-    The paper's own code has this rule. In an arithmetic mean, the few samples with the largest gaps would decide.
+    The paper's own code has this rule. An arithmetic mean would depend on the few samples with the largest gaps.
     """
     if nearness.shape[1] == 1:
         return 1.0

@@ -4,10 +4,10 @@
 
 The program's files are all modules that are neither installed nor Python's own. For them, ``import tensorflow`` is
 TensorFlow 1's API with v2 behaviour off and Keras 2 (from 2.16 on, tf_keras); tf.contrib is made of tf-slim's and
-TensorFlow's functions; ``import loupe`` is the program's own copy where it has one, or what ``--loupe`` names. As in
-Python 2, ``/`` of integers rounds down, ranges are lists, and xrange and the like exist, unless ``--python3`` is given
-or Python 2 could not run the file, or the program's first one. ``import legacy`` as a program's first line does the
-same, but for that file's own division, lists and methods, because Python has compiled it already.
+TensorFlow's functions; ``import loupe`` is the program's own copy if it has one, or the module that ``--loupe`` names.
+As in Python 2, ``/`` of integers rounds down, ranges are lists, and names such as xrange exist. ``--python3`` turns
+this off for all files, and so does a main file that Python 2 could not run. Any other such file keeps Python 3's rules.
+A first line ``import legacy`` in a program does the same, but leaves that file's division, lists and methods as is.
 """
 
 import argparse
@@ -38,7 +38,7 @@ COMMAND = "LOUPE_LEGACY_COMMAND"  # the environment variable that tells spawned 
 OPTIONS = argparse.Namespace(loupe=None, python3=False, program=None)
 PYTHON_IMPORT, ARRAYS = builtins.__import__, (np.ndarray, np.generic)
 
-# Where the names of tf.contrib's packages are today; the first place that has a name counts.
+# The modules that have the names of tf.contrib's packages today; the first module that has a name counts.
 CONTRIB = {
     "data": ["tensorflow.data.experimental"],
     "eager": ["tensorflow.contrib.eager.python.tfe", "tensorflow"],
@@ -65,13 +65,13 @@ INSTEAD = {
     "seq2seq": "tensorflow_addons.seq2seq, on TensorFlow 2.15 and earlier",
     "training": "a class of your own for HParams, and tf.data for batches of sequences",
 }
-# Names that have another name today, or that are another function's.
+# Names that were renamed, or that would be found in a module where they mean another function.
 RENAMED = {"framework.py_func": [], "lookup.HashTable": [("tensorflow.lookup", "StaticHashTable")]}
 RENAMED["lookup.MutableDenseHashTable"] = [("tensorflow.python.ops.lookup_ops", "DenseHashTable")]
-# What programs import by inner paths, such as tensorflow.contrib.layers.python.layers.initializers.
+# Modules that programs import by inner paths, such as tensorflow.contrib.layers.python.layers.initializers.
 INNER = """layers initializers regularizers optimizers normalization utils summaries variables checkpoint_utils rnn
 rnn_cell core_rnn core_rnn_cell core_rnn_cell_impl metric_ops loss_ops training hparam lookup_ops""".split()
-# Modules of tensorflow.python that have lost names of TensorFlow 1, which tf-slim and programs look up in them.
+# Modules of tensorflow.python in which tf-slim and programs look up names of TensorFlow 1 that are no longer there.
 MOVED = "framework.ops ops.array_ops ops.control_flow_ops ops.math_ops ops.nn_ops ops.rnn_cell_impl ops.variable_scope"
 KERAS = "the program needs Keras 2, which TensorFlow {0} leaves to tf_keras: python -m pip install tf_keras~={0}.0"
 
@@ -111,7 +111,7 @@ def contrib(path):
 
 @functools.lru_cache(maxsize=None)
 def tensorflow():
-    """What `import tensorflow` is for the program: TensorFlow 1's API, with v2 behaviour off, and tf.contrib."""
+    """The module that the program imports as tensorflow: TensorFlow 1's API, with v2 behaviour off, and tf.contrib."""
     tf = importlib.import_module("tensorflow")
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     has_keras_2 = version < (2, 16) or importlib.util.find_spec("tf_keras") is not None
@@ -136,7 +136,7 @@ def tensorflow():
     if version > (2,):
         tf = tf.compat.v1
         tf.disable_v2_behavior()
-        # AutoGraph would compile the program's functions anew, from their source, with Python 3's division.
+        # AutoGraph would compile the program's functions again from their source, with Python 3's division.
         config = importlib.import_module("tensorflow.python.autograph.core.config")
         config.CONVERSION_RULES = [types.SimpleNamespace(get_action=lambda module: config.Action.DO_NOT_CONVERT)]
         for name in MOVED.split():
@@ -145,18 +145,18 @@ def tensorflow():
         tf.lookup.StaticHashTable.init = property(lambda table: table.initializer)
         slim = importlib.import_module("tf_slim.layers.layers")
         if has_keras_2:
-            # tf-slim looks for it in a module that tf_keras does not have.
+            # tf-slim looks for the class in a module that tf_keras does not have.
             slim.normalization_layers.BatchNormalization = tf.layers.BatchNormalization
         else:
             tf.nn.rnn_cell = namespace("tensorflow.nn.rnn_cell", lambda name: attribute("layers"))
-            # slim.batch_norm asks by `is` for this text, and for an equal one it needs no Keras.
+            # slim.batch_norm compares UPDATE_OPS by `is`, and does not need Keras for an equal copy.
             keys = type("GraphKeys", (tf.GraphKeys,), {"UPDATE_OPS": "".join(tf.GraphKeys.UPDATE_OPS)})
             slim.ops = types.SimpleNamespace(**dict(vars(slim.ops), Tensor=tf.Tensor, GraphKeys=keys))
     return namespace("tensorflow", attribute)
 
 
 def import_tensorflow(name, fromlist):
-    """The import of TensorFlow or of a module in it, by the program."""
+    """Imports TensorFlow or one of its modules for the program."""
     module, path = tensorflow(), "tensorflow"
     if fromlist and name.startswith(("tensorflow.python", "tensorflow.core")):
         return PYTHON_IMPORT(name, fromlist=fromlist)
@@ -175,7 +175,7 @@ def import_tensorflow(name, fromlist):
 
 
 def divide(a, b, **out):
-    """a / b as in Python 2; into the array `out`, where that is given."""
+    """Returns a / b as in Python 2, written into the array `out` if that is given."""
     for method, x, y in [("__div__", a, b), ("__rdiv__", b, a)]:
         quotient = getattr(type(x), method)(x, y) if hasattr(type(x), method) else NotImplemented
         if quotient is not NotImplemented:
@@ -186,9 +186,9 @@ def divide(a, b, **out):
 
 
 def old_method(owner, name):
-    """The method that has this name in Python 2, of a dict, an iterator or an array; or the attribute of another."""
+    """Returns Python 2's method of this name of a dict, an iterator or an array, or any other object's attribute."""
     method = re.sub("^(iter|view)", "", name)
-    if owner is np and name == "fromstring":  # of the bytes of numbers, which new NumPy refuses
+    if owner is np and name == "fromstring":  # new NumPy refuses to read numbers from bytes
         return lambda s, dtype=None, sep="": np.fromstring(s, dtype, sep=sep) if sep else np.frombuffer(s, dtype).copy()
     if hasattr(owner, name) and not (isinstance(owner, dict) and name == method):
         return getattr(owner, name)
@@ -198,7 +198,7 @@ def old_method(owner, name):
 
 
 def list_of(function, *arguments):
-    """What filter, map, range and zip return in Python 2, or Python 3's iterator if that may be long or without end."""
+    """The list that filter, map, range or zip returns in Python 2, or Python 3's iterator if it may be very long."""
     result = function(*arguments)
     sized = [result] if function is range else arguments[function is not zip :]
     return list(result) if all(hasattr(x, "__len__") and len(x) < 1000000 for x in sized) else result
@@ -228,7 +228,7 @@ OLD_PICKLE.loads = functools.partial(pickle.loads, encoding="latin1")
 
 
 class Python2(ast.NodeTransformer):
-    """Gives a file Python 2's division and methods, by calls of the functions above."""
+    """Gives a file Python 2's division and methods, by calls to the functions above."""
 
     def visit(self, node):
         node = self.generic_visit(node)
@@ -247,7 +247,7 @@ class Python2(ast.NodeTransformer):
 
 
 def execute(module, path):
-    """Executes one of the program's files in a module, with Python's builtins and with those of Python 2."""
+    """Executes one of the program's files in a module, with the builtins of Python 3 and Python 2."""
     source = ProgramLoader(module.__name__, path).get_data(path)
     families = [name for name, mark in FAMILIES if re.search(mark, source)]
     if os.path.basename(path) in ("loupe.py", "loupe_keras.py") and families and not OPTIONS.loupe:
@@ -270,7 +270,7 @@ def execute(module, path):
 
 OTHERS = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), FORKS]
 OTHERS = tuple(os.path.realpath(path) + os.sep for path in OTHERS)
-# What tells one changed copy of the toolbox from another, in its source.
+# Each changed copy of the toolbox, and the text by which its source is recognised.
 FAMILIES = [("loupe_keras", b"kernel_W1"), ("epcnet", b"class G_VLAD"), ("cvmnet", b"do_dim_reduction")]
 FAMILIES += [("soccernet_multimodal", b"suffix_tensor_name"), ("ficlnet", rb"batch_normalization\([^)]*name=.bn.")]
 FAMILIES += [("pointnetvlad", b"scope=.bn."), ("loupe", b"class NetFV")]
@@ -283,7 +283,7 @@ def is_program(path):
 
 
 def program_import(name, globals=None, locals=None, fromlist=(), level=0):
-    """The import statement of the program's files."""
+    """Does what the import statement does in the program's files."""
     top = name.partition(".")[0]
     if level == 0 and top == "tensorflow":
         return import_tensorflow(name, fromlist or ())
@@ -292,7 +292,7 @@ def program_import(name, globals=None, locals=None, fromlist=(), level=0):
     if level == 0 and top not in sys.modules and importlib.util.find_spec(top) is None:
         if name in OLD_MODULES:
             return importlib.import_module(OLD_MODULES[name])
-        package = (globals or {}).get("__package__")  # Python 2 looks into the same package, too
+        package = (globals or {}).get("__package__")  # Python 2 also looks into the file's own package
         level = int(bool(package) and importlib.util.find_spec("." + top, package) is not None)
     module = PYTHON_IMPORT(name, globals, locals, fromlist, level)
     for old, value in OLD_NAMES.get(top, {}).items() if level == 0 else ():
@@ -305,7 +305,7 @@ class ProgramLoader(importlib.machinery.SourceFileLoader):
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        # The program's own loupe counts, even if this project's, which has a __version__, comes first on the path.
+        # The program's own loupe is taken, even if this project's, which has a __version__, comes first on the path.
         for entries in [[entry] for entry in sys.path] if name == "loupe" else [path]:
             spec = importlib.machinery.PathFinder.find_spec(name, entries)
             if spec and type(spec.loader) is importlib.machinery.SourceFileLoader and is_program(spec.origin):
@@ -319,7 +319,7 @@ class ProgramLoader(importlib.machinery.SourceFileLoader):
 
 
 def report(kind, error, trace):
-    """Writes an error as Python does, but without this file's lines, and in one line where that says all."""
+    """Writes an error as Python does, but without this file's lines, and in one line if that is enough."""
 
     def without_own_lines(trace):
         if trace is None:
@@ -338,12 +338,12 @@ def report(kind, error, trace):
 
 
 def install():
-    """Has the program's modules found and executed as such, and chooses its loupe and Keras."""
+    """Makes Python find and execute the program's modules by `ProgramLoader`, and chooses its loupe and Keras."""
     if importlib.util.find_spec("tf_keras"):
-        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # which TensorFlow reads as it is imported
+        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow reads this when it is imported
     if OPTIONS.loupe not in (None, "own"):
         sys.path[:0] = [os.path.dirname(HERE), HERE, FORKS]
-        importlib.import_module("loupe")  # which the modules of examples/forks import, too
+        importlib.import_module("loupe")  # the modules of examples/forks import it, too
         sys.modules["loupe"] = sys.modules["loupe_keras"] = importlib.import_module(OPTIONS.loupe)
         del sys.path[:3]
     sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), ProgramLoader)
@@ -351,7 +351,7 @@ def install():
 
 
 def run(name):
-    """Runs the program as a module of this name, and returns its names."""
+    """Runs the program as a module of this name, and returns the module's dict."""
     install()
     prepared, path = multiprocessing.spawn.get_preparation_data, os.path.abspath(__file__)
     multiprocessing.spawn.get_preparation_data = lambda name: dict(prepared(name), init_main_from_path=path)
@@ -365,7 +365,7 @@ def run(name):
 def main():
     loupes = ["own", "loupe"] + sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(FORKS, "*.py")))
     parser = argparse.ArgumentParser(description=__doc__.split("::")[0] + ".", allow_abbrev=False)
-    parser.add_argument("--loupe", metavar="NAME", choices=loupes, help="what import loupe is: " + ", ".join(loupes))
+    parser.add_argument("--loupe", metavar="NAME", choices=loupes, help="the loupe to import: " + ", ".join(loupes))
     parser.add_argument("--python3", action="store_true", help="the program is written in Python 3")
     parser.add_argument("program")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -383,7 +383,7 @@ def main():
 if __name__ == "__main__":
     main()
 elif __name__ == "__mp_main__":
-    # In a process that multiprocessing spawns: the program's names would replace this module's, were it not another.
+    # A process that multiprocessing spawns needs another module, because the program's names replace this module's.
     spec = importlib.util.spec_from_file_location("_legacy", __file__)
     sys.modules["legacy"] = legacy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(legacy)

@@ -1,4 +1,4 @@
-"""Pooling methods published after 2017: `NeXtVLAD` and `GhostVLAD`. Import this file or copy it.
+"""Pooling methods that were published after 2017: `NeXtVLAD` and `GhostVLAD`. Import this file or copy it.
 
     from methods import GhostVLAD, NeXtVLAD
 
@@ -9,8 +9,8 @@ Their arguments, input, output and errors are those of `loupe.PoolingBaseModel`,
 own. B, N, D, K, O and P are as in loupe: the number of lists and of samples in each, and the widths of samples,
 clusters, output and descriptor.
 
-NetVLAD++ [3], for finding events in videos, needs no class of its own. It pools the time before and the time after a
-moment apart, with half of the clusters each, so that the network learns what leads to an event and what follows it::
+NetVLAD++ [3], which finds events in videos, needs no class of its own. It pools the frames before and after a moment
+separately, with half of the clusters each, so that the network learns what leads to an event and what follows it::
 
     with tf.variable_scope("before"):
         past = loupe.NetVLAD(512, 15, 32, None, gating=False).forward(frames_before)  # [B, 15, 512] -> [B, 512 * 32]
@@ -35,13 +35,13 @@ import tf_slim as slim
 
 
 class NeXtVLAD(loupe.PoolingBaseModel):
-    """NeXtVLAD [1]: NetVLAD of samples that are widened and cut into groups, each weighted by an attention.
+    """NeXtVLAD [1]: NetVLAD of samples that are widened and cut into groups, where each group has an attention weight.
 
     With L = expansion, G = groups and M = L * D / G, the width of a group::
 
         y = x F + f                      the wider samples, cut into groups y[n, g] of width M
         t = sigmoid(y T + t0)            the attention to each group of each sample
-        a = t softmax(norm(y W))         the soft assignment of each group, by a softmax over its K clusters
+        a = t softmax(norm(y W))         the soft assignment of each group, with a softmax over its K clusters
         v[d, k] = sum_n sum_g a[n, g, k] (y[n, g, d] - c[d, k])
 
     The groups share the centres c. Each ``v[:, k]`` is l2-normalised. Then v is flattened to P = M * K = L * D * K / G,
@@ -55,9 +55,8 @@ class NeXtVLAD(loupe.PoolingBaseModel):
 
     The variables are fully_connected/weights, F [D, L * D], and fully_connected/biases, f; fully_connected_1/weights,
     T [L * D, G], and fully_connected_1/biases, t0; cluster_weights, W [L * D, G * K], with the batch norm cluster_bn or
-    cluster_biases; cluster_weights2, c [1, M, K]; and the batch norm vlad_bn of width P. All weights,
-    hidden1_weights too, start with the original's variance scaling. Batch statistics are those of the real samples and
-    of the lists that are not empty.
+    cluster_biases; cluster_weights2, c [1, M, K]; and the batch norm vlad_bn of width P. All weights, hidden1_weights
+    included, start with the original's variance scaling. Batch statistics leave out padding and empty lists.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         return self.output(v)
 
     def affine(self, rows, width, name):
-        """Returns the rows [T, I] times weights, plus biases, the variables of the scope `name`. [T, width]"""
+        """Returns the rows [T, I] times weights, plus biases, both variables in the scope `name`. [T, width]"""
         inputs = tf.dimension_value(rows.shape[1])
         weights = loupe.get_variable(name + "/weights", [inputs, width], initializer=variance_scaling(inputs))
         biases = loupe.get_variable(name + "/biases", [width], initializer=tf.zeros_initializer())
@@ -109,7 +108,7 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         return tf.nn.softmax(tf.reshape(activation, [-1, self.groups, self.cluster_size]))
 
     def by_group(self, lists):
-        """Returns lists [B, N, G * I] as lists of the groups of all samples. [B, N * G, I]"""
+        """Returns lists [B, N, G * I] of samples as lists of their groups. [B, N * G, I]"""
         size = tf.dimension_value(lists.shape[1]) or tf.shape(lists)[1]
         return tf.reshape(lists, [-1, size * self.groups, tf.dimension_value(lists.shape[2]) // self.groups])
 
@@ -132,7 +131,7 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         return tf.reshape(tf.scatter_nd(indices, normed, tf.shape(v, out_type=tf.int64)), [-1, v.shape[1]])
 
     def projection(self, descriptor):
-        """Returns the descriptor [B, P] times hidden1_weights [P, O] or, if ``output_dim`` is None, as it is."""
+        """Returns the descriptor [B, P] times hidden1_weights [P, O] or, if ``output_dim`` is None, the descriptor."""
         if self.output_dim is None:
             return descriptor
         width = tf.dimension_value(descriptor.shape[1])
@@ -143,8 +142,8 @@ class NeXtVLAD(loupe.PoolingBaseModel):
     def batch_norm_or_biases(self, rows, name):
         """Returns rows [R, C] batch-normalised, or plus biases without `add_batch_norm`. [R, C]
 
-        As in the original, the moving variance is that of the batch, without Bessel's correction, which slim's fused
-        batch norm has. With weights of 1, slim takes moments whose second derivatives are right, too.
+        As in the original, the moving variance averages the variance of the batch without Bessel's correction, which
+        slim's fused batch norm applies. With weights of 1, slim uses moments whose second derivatives are right, too.
         """
         ones = tf.ones([tf.maximum(tf.shape(rows)[0], 1)])
         stddev = 1 / math.sqrt(self.feature_size)
@@ -159,14 +158,14 @@ class GhostVLAD(loupe.PoolingBaseModel):
 
         v[d, k] = sum_n a[n, k] (x[n, d] - c[d, k])    for the first K clusters
 
-    A blurred face or a silent frame can go to a ghost, and then adds little to v, which is normalised and flattened
-    like that of `loupe.NetVLAD`. P = D * K.
+    A blurred face or a silent frame can be assigned to a ghost, and then adds little to v. As in `loupe.NetVLAD`, v is
+    normalised and flattened: P = D * K.
 
     Args:
       feature_size, ..., is_training: as for `loupe.PoolingBaseModel`.
       ghost_clusters: G, the number of ghosts, a positive integer. Default 1.
 
-    The variables are those of NetVLAD, where those of the assignment have K + G clusters instead of K.
+    The variables are those of NetVLAD, but those of the assignment have K + G clusters instead of K.
     """
 
     def __init__(
@@ -199,7 +198,7 @@ class GhostVLAD(loupe.PoolingBaseModel):
 def variance_scaling(fan_in):
     """The initialiser of the original NeXtVLAD, slim's variance scaling with a factor of 2.
 
-    It has the variance 2 / fan_in, also where a partitioner splits the variable.
+    The variance is 2 / fan_in of the whole variable, even if a partitioner splits it.
     """
     return tf.truncated_normal_initializer(stddev=math.sqrt(1.3 * 2 / fan_in))
 

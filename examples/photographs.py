@@ -1,10 +1,10 @@
-"""The photographs that come with scikit-image and scikit-learn, cut into places; views of them, and local descriptors.
+"""Cuts photographs of scikit-image and scikit-learn into places, and makes views of them with local descriptors.
 
 A place is a square tile of a photograph; tiles overlap by a third. A view of a place is its tile through a random
 homography (turned, nearer or farther, shifted, tilted) in another light (gamma, shading, blur, noise). The local
-descriptors of a view are DAISY's on a grid, normalised to the sum 1, then square roots, as in RootSIFT. Flat spots have
-none, so that views differ in the number of their descriptors. Nothing is downloaded, and the same seed makes the same
-views.
+descriptors of a view are those of DAISY on a grid, each normalised to the sum 1 and replaced by its square root, as in
+RootSIFT. Flat spots have no descriptor, so that views differ in the number of their descriptors. Nothing is downloaded,
+and the same seed makes the same views.
 
 References:
   Tola, Lepetit, Fua: DAISY: an efficient dense descriptor applied to wide-baseline stereo. PAMI 2010.
@@ -29,7 +29,7 @@ from sklearn.datasets import load_sample_image
 
 TRAIN = ["astronaut", "brick", "camera", "china", "flower", "grass", "hubble_deep_field", "immunohistochemistry"]
 TRAIN += ["retina", "text"]
-# Some of TRAIN, which --validate holds out of the training to test on.
+# The photographs of TRAIN that --validate holds out of the training and tests on.
 VALIDATION = ["astronaut", "brick", "camera"]
 TEST = ["chelsea", "coffee", "coins", "gravel", "page", "rocket"]
 LEFT, RIGHT = "motorcycle_left", "motorcycle_right"
@@ -39,9 +39,9 @@ SIDE = 96  # The side of a tile and of a view, in pixels.
 STRIDE = 64  # Pixels from one tile to the next.
 LARGEST = 640  # The longer side of a photograph; larger ones are reduced to it.
 DAISY = {"step": 6, "radius": 12, "rings": 2, "histograms": 6, "orientations": 8}
-MAX_DESCRIPTORS = 144  # In a view: 12 x 12.
+MAX_DESCRIPTORS = 144  # The descriptors of a view without flat spots: 12 x 12.
 WIDTH = (DAISY["rings"] * DAISY["histograms"] + 1) * DAISY["orientations"]  # The width of a descriptor: 104.
-QUERIES = 3  # Random views of each test place.
+QUERIES = 3  # The number of random views of each test place.
 
 Place = collections.namedtuple("Place", "photograph row column")
 Place.__doc__ = "The tile around this row and column of the photograph of this name."
@@ -53,7 +53,7 @@ class Views(collections.namedtuple("Views", "lists lengths place number")):
     Attributes:
       lists: the descriptors, padded with zeros, float32 [views, MAX_DESCRIPTORS, D].
       lengths: how many descriptors each view has. [views]
-      place: which place each shows, an index of the list of all places. [views]
+      place: the place that each view shows, an index into the list of all places. [views]
       number: the number of the view among those of its place; 0 is the tile itself. [views]
     """
 
@@ -79,7 +79,7 @@ class Views(collections.namedtuple("Views", "lists lengths place number")):
 
 
 def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=None):
-    """All places and views, from the cache in `directory`. The first call makes them, which takes half a minute.
+    """Returns all places and views, from a cache in `directory`. The first call makes it, which takes half a minute.
 
     Args:
       directory: the directory of the cache; it is created if it does not exist.
@@ -90,8 +90,8 @@ def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=Non
       progress: a bar of tqdm, which is updated for each photograph, or None.
 
     Returns:
-      The list of all places; and the `Views` of the photographs TRAIN, of the photographs TEST, and of the stereo pair,
-      whose numbers from 1 on are views of the right photograph, and 1 is its tile.
+      The list of all places; and the `Views` of the photographs TRAIN, of the photographs TEST, and of the stereo pair.
+      In the stereo pair, the views from number 1 on are those of the right photograph, and number 1 is its tile.
     """
     directory = directory if os.path.exists(directory) else os.path.expanduser(directory)
     settings = [PHOTOGRAPHS, SIDE, LARGEST, DAISY, QUERIES, seed, train_views, stride]
@@ -162,8 +162,8 @@ def _of_photograph(name, seed, train_views, stride):
 
 
 def image(place, number, seed):
-    """View `number` of a place: 0 is its tile, the others are random. Of the left photograph of the stereo pair, the
-    views from 1 on are views of the right one, and 1 is its tile."""
+    """View `number` of a place: 0 is its tile, the others are random. For a place in the left photograph of the stereo
+    pair, the views from 1 on are those of the right photograph, and 1 is its tile."""
     if place.photograph == LEFT and number > 0:
         place, number = counterpart(place), number - 1
     pixels = photograph(place.photograph)
@@ -193,7 +193,7 @@ def photograph(name):
 
 
 def places(name, pixels, stride=STRIDE):
-    """The tiles of a photograph, row by row, without flat ones."""
+    """The places of a photograph, row by row, without those whose tiles are flat."""
     found = [
         Place(name, row, column)
         for row in range(SIDE // 2, pixels.shape[0] - SIDE // 2 + 1, stride)
@@ -209,8 +209,8 @@ def tile(pixels, place):
 
 
 def counterpart(place):
-    """The place in the right photograph of the stereo pair that shows a place of the left one, by the median of the
-    disparity that comes with the pair; None where it is not completely inside the photograph."""
+    """The place in the right photograph of the stereo pair that shows the same as a place in the left one, found by the
+    median of the pair's disparity; None if it is not completely inside the photograph."""
     disparity, scale = _disparity()
     row, column = int(place.row / scale), int(place.column / scale)
     half = int(SIDE / 2 / scale)

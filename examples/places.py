@@ -1,19 +1,19 @@
-"""Finds places again: NetVLAD and its kin, trained by triplets, against VLAD and the mean of the descriptors.
+"""Finds places again with NetVLAD and related layers, trained by triplets, with VLAD, and with the mean.
 
-A place is a tile of a photograph; some twenty photographs come with scikit-image and scikit-learn. A view of a place,
-through a random homography and in another light, is a list of local descriptors (see photographs.py), which a layer
-pools into one vector. Each query is a view, and the program searches for it among the tiles: recall at N is the share
-of queries whose place is among the N nearest. Layers are trained on some photographs and tested on others. The stereo
-pair is a separate test: queries are views of the right photograph, their places are in the left one, and the tiles of
-all other photographs are searched too.
+A place is a tile of one of the photographs that come with scikit-image and scikit-learn. A view of a place, through a
+random homography and in another light, is a list of local descriptors (see photographs.py), which a layer pools into
+one vector. Each query is a view, and the program searches for its place among the tiles. Recall at N is the share of
+queries whose place is among the N nearest tiles. Layers are trained on some photographs and tested on others. The
+stereo pair is a separate test: queries are views of the right photograph, their places are in the left one, and the
+tiles of all other photographs are searched too.
 
-Layers start from k-means (see kmeans_start.py) or from random variables; NeXtVLAD, whose clusters are not of the
-descriptors themselves, only from random ones. Each is tested as it is, and with its vectors whitened by the PCA of the
-training views. The program prints a table, draws it as PNG, and draws what its best row finds for five queries. Runs
+Layers start from k-means (see kmeans_start.py) or at random. NeXtVLAD always starts at random, because it clusters
+mapped descriptors. Each layer is tested with its vectors as they are, and with its vectors whitened by the PCA of the
+training views. The program prints a table, draws it as PNG, and draws what the best row finds for five queries. Runs
 with the same seed on the same machine have the same recalls.
 
-Choose settings with --validate, which holds some of the training photographs out and tests on them. The defaults of the
-learning rate and the margin were chosen so: with seed 1, the mean recall at 1 over all rows of trained layers was
+Choose settings with --validate, which holds some of the training photographs out and tests on them. The default
+learning rate and margin were chosen in this way. With seed 1, the mean recall at 1 over all rows of trained layers was
 0.464; it was 0.457 with a learning rate of 0.005, 0.456 with a margin of 0.3, and 0.422 with 0.02 and 0.3.
 
 References:
@@ -52,10 +52,10 @@ STARTS = ["k-means", "random"]
 RECALLED = [1, 5, 10]
 FEATURES = 64  # The width of a descriptor after its PCA.
 NEGATIVES = 5  # The number of negatives of each query in training.
-CANDIDATES = 100  # The negatives are the nearest of so many random views.
+CANDIDATES = 100  # The negatives are the nearest of this number of random views.
 ANCHORS = 16  # The number of queries in a step.
 
-# The views for training, for the test, and of the stereo pair, which is None with --validate.
+# All places; the views for training, for the test, and of the stereo pair, which is None with --validate; and the seed.
 Data = collections.namedtuple("Data", "places train test stereo seed")
 Result = collections.namedtuple("Result", "method start whitening width test stereo seconds")
 
@@ -66,7 +66,7 @@ QUICK = {"epochs": 3, "train_views": 3, "stride": 96, "clusters": 16}
 
 def main(argv=None):
     options = parsed(argv)
-    # On GPUs, results repeat with this; on CPUs, with the one thread of the session.
+    # This makes results repeat on GPUs. On CPUs, the single thread of the session does.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     data = load(options)
     runs = chosen(options)
@@ -122,7 +122,7 @@ def is_trained(method):
 
 
 def pooled(method, start, data, options, progress=None):
-    """The vectors of all views, as a dict of arrays [views, P] for train, test and stereo; and the seconds it took."""
+    """The vectors of all views, a dict of arrays [views, P] for train, test and stereo; and the seconds this took."""
     first = time.time()
     parts = {name: getattr(data, name) for name in ("train", "test", "stereo")}
     parts = {name: views for name, views in parts.items() if views is not None}
@@ -143,10 +143,10 @@ def mean(views):
 
 
 class Network:
-    """A layer of loupe in a session of its own. Its bare descriptors are the vectors, without projection or gates."""
+    """A layer of loupe in a session of its own. The vectors are its descriptors, without projection or gates."""
 
     def __init__(self, method, data, options):
-        # With these, all but Soft-DBoW have vectors of the same width, and Soft-DBoW has more than a few words.
+        # These numbers give all vectors but those of Soft-DBoW the same width, and Soft-DBoW more than a few words.
         clusters = options.clusters * {"NetFV": 1, "Soft-DBoW": 8, "NeXtVLAD": 8}.get(method, 2) // 2
         size, features = data.train.lists.shape[1:]
         with tf.Graph().as_default() as graph:
@@ -194,7 +194,7 @@ class Network:
         return np.concatenate([self.session.run(self.pooled, feed) for feed in feeds])
 
     def train(self, data, options, progress=None):
-        """Trains on triplets, whose hard negatives are searched anew in each epoch. Returns the losses."""
+        """Trains on triplets, whose hard negatives are searched again in each epoch. Returns the losses."""
         rng = np.random.RandomState(options.seed)
         losses = []
         for _ in range(options.epochs):
@@ -230,14 +230,14 @@ def triplets(data, vectors, rng):
 
 
 def overlaps(places):
-    """Which places show a part of which, themselves included. bool [places, places]"""
+    """Which pairs of places overlap; each place overlaps itself. bool [places, places]"""
     side = photographs.SIDE
     names, rows, columns = (np.array(values)[:, np.newaxis] for values in zip(*places))
     return (names == names.T) & (abs(rows - rows.T) < side) & (abs(columns - columns.T) < side)
 
 
 def whitened(vectors, width, seed):
-    """The vectors after the PCA of the training views, whitened and then of unit length; at most `width` wide."""
+    """The vectors, whitened by the PCA of the training views and normalised to unit length; at most `width` wide."""
     width = min((width, vectors["train"].shape[1], len(vectors["train"]) - 1))
     solver = "full" if vectors["train"].shape[1] <= 2 * width else "randomized"
     pca = PCA(width, whiten=True, svd_solver=solver, random_state=seed).fit(vectors["train"])
@@ -245,14 +245,14 @@ def whitened(vectors, width, seed):
 
 
 def tested(method, start, vectors, seconds, data, options):
-    """The `Result` of the vectors as they are, and whitened, each with the places found for the queries of the test."""
+    """The `Result` for the vectors as they are and for whitened ones, each with the places found for test queries."""
     results = []
     for whitening in ("", "PCA"):
         used = whitened(vectors, options.whitened_width, options.seed) if whitening else vectors
         found, truth = search(data.test, [data.test], used["test"], [used["test"]])
         stereo = None
         if data.stereo is not None:
-            # Only random views of the right photograph are queries: every method finds nearly all of its tiles.
+            # The right photograph's tiles are no queries, because every method finds nearly all of them.
             parts = [data.stereo, data.test, data.train]
             tiles = [used[name] for name in ("stereo", "test", "train")]
             turned = data.stereo.number != 1
@@ -263,7 +263,7 @@ def tested(method, start, vectors, seconds, data, options):
 
 
 def search(views, tiled, vectors, vectors_of_tiled):
-    """Searches for the queries, the random ones of the views, by their vectors among the tiles of `tiled`.
+    """Searches among the tiles of `tiled`, by their vectors, for the queries, which are all views but the tiles.
 
     Returns:
       The places found, the nearest first [queries, largest of RECALLED], and the queries' own places [queries].
@@ -292,7 +292,7 @@ def line(result):
 
 
 def chart(results, caption):
-    """A figure of bars: the recall at 1 of each method, without and with whitening."""
+    """A bar chart of the recall at 1 of each method, without and with whitening."""
     figure, axes = charts.bars(0.14, 0.78, "Places found again, by one vector for each view", caption)
     fontsize = min(9, 160 / len(results))  # So that the labels of neighbours do not overlap.
     for offset, whitening, color in zip((-0.2, 0.2), ("", "PCA"), charts.COLORS):
@@ -373,7 +373,7 @@ def parsed(argv):
     for name, value in (QUICK if options.quick else USUAL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
-    # Once each, in the order of the table.
+    # Each name once, in the order of the table.
     options.methods = [method for method in METHODS if method in options.methods]
     options.start = [start for start in STARTS if start in options.start]
     return options

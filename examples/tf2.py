@@ -8,10 +8,10 @@
         keras.layers.Dense(10),
     ])
 
-loupe builds TensorFlow 1 graphs and asks for its variables by ``tf.compat.v1.get_variable``; TensorFlow 2 does not keep
-the variables that this creates. Here the layer or module owns them: it creates them once, by loupe's own initialisers,
-and a custom getter of the variable scope returns them whenever ``forward`` asks. They are trained and saved like all
-other variables of TensorFlow 2, and ``forward`` is the same as in a session. For TensorFlow 2.12 and later.
+loupe builds TensorFlow 1 graphs and creates variables by ``tf.compat.v1.get_variable``, which TensorFlow 2 does not
+keep. Here the layer or module owns the variables: it creates them once, by loupe's own initialisers, and a custom
+getter of the variable scope returns them whenever ``forward`` asks. They are trained and saved like all other variables
+of TensorFlow 2, and ``forward`` is the same as in a session. This needs TensorFlow 2.12 or later.
 """
 
 import collections
@@ -44,7 +44,7 @@ Wanted = collections.namedtuple("Wanted", "shape dtype initializer trainable")
 
 
 class Pooling:
-    """What `PoolingLayer` and `PoolingModule` share: a layer of loupe whose variables they own.
+    """The part that `PoolingLayer` and `PoolingModule` share: a layer of loupe whose variables they own.
 
     Args: those of `PoolingLayer`; `own` is a dict of the method's own arguments.
     """
@@ -63,7 +63,7 @@ class Pooling:
             "add_batch_norm": add_batch_norm,
         }
         layer = self.method(**arguments, **own, is_training=False)
-        # The layer has checked them, and holds sizes as ints and flags as bools.
+        # The layer has checked the arguments, and holds sizes as ints and flags as bools.
         self.arguments = {name: getattr(layer, name) for name in arguments}
         self.arguments.update((name, v.item() if isinstance(v, np.generic) else v) for name, v in own.items())
         if max_samples is None:
@@ -95,13 +95,13 @@ class Pooling:
 
         ``initial(shape, dtype)`` returns the initial value.
         """
-        # Outside of a function that is being traced, which would create them anew at each tracing.
+        # A function that is being traced would create the variables again at each tracing.
         with tf.init_scope():
             return {name: create(name, initial_value(wanted), wanted) for name, wanted in self.wanted.items()}
 
     @tf.autograph.experimental.do_not_convert
     def pool(self, variables, x, num_samples, training):
-        """The output [B, O] of ``forward`` with these variables, a dict by name, whose moving averages it updates."""
+        """The output [B, O] of ``forward`` with `variables`, a dict by name. In training it updates their averages."""
         return self._forward(lambda getter, name, *args, **kwargs: variables[name], x, num_samples, training)
 
     def _forward(self, getter, x, num_samples, training):
@@ -115,15 +115,15 @@ class Pooling:
             counted = x.shape[1:-1].num_elements()
             arguments["max_samples"] = tf.reduce_prod(tf.shape(x)[1:-1]) if counted is None else counted
         lengths = {} if num_samples is None else {"num_samples": num_samples}
-        # The root scope, whatever scope the caller is in, because the names are those of the dict.
+        # The root scope, even if the caller is in another scope, because the dict has names without a scope.
         scope = tf.compat.v1.VariableScope(reuse=tf.compat.v1.AUTO_REUSE, name="", use_resource=True)
         with tf.compat.v1.variable_scope(scope, custom_getter=getter, auxiliary_name_scope=False):
-            # Without a collection, batch norm updates its moving averages by itself, where it runs.
+            # With updates_collections=None, batch norm updates its moving averages itself when it runs.
             with slim.arg_scope([slim.batch_norm], decay=self.decay, updates_collections=None):
                 return self.method(**arguments).forward(x, **lengths)
 
     def load(self, variables, path, scope):
-        """Assigns the values of a TensorFlow 1 checkpoint to all variables, or raises an error and assigns none."""
+        """Assigns the values of a TensorFlow 1 checkpoint to all variables, or raises an error and assigns nothing."""
         prefix = scope.rstrip("/") + "/" if scope else ""
         with checkpoint_reader(path) as reader:
             shapes, problems = reader.get_variable_to_shape_map(), []
@@ -139,7 +139,7 @@ class Pooling:
 
 
 def initial_value(wanted):
-    """A function of shape and dtype, as Keras expects it, for the initialiser that get_variable was given."""
+    """Returns the initialiser that get_variable was given as a function of shape and dtype, as Keras expects it."""
     initializer = wanted.initializer
     if initializer is None:
         initializer = tf.compat.v1.glorot_uniform_initializer()
@@ -150,7 +150,7 @@ def initial_value(wanted):
 
 
 def padded(x, num_samples, max_samples):
-    """Ragged lists [B, None, D] as lists [B, N, D] that are padded with zeros, and their lengths [B]."""
+    """Returns ragged lists [B, None, D] as lists [B, N, D], padded with zeros, and their lengths [B]."""
     if num_samples is not None:
         raise ValueError("num_samples: expected None with a ragged x, which has the lengths, got both")
     if x.ragged_rank != 1 or x.shape.rank != 3:
@@ -158,16 +158,16 @@ def padded(x, num_samples, max_samples):
             f"x: expected ragged lists [B, None, D] of ragged_rank 1, got shape {x.shape}, ragged_rank {x.ragged_rank}"
         )
     if max_samples is None:
-        # With one sample of padding more, so that lists have a sample even where all of them are empty.
+        # One more sample of padding keeps N above 0 even if all lists are empty.
         lists = tf.pad(x.to_tensor(), [[0, 0], [0, 1], [0, 0]])
     else:
-        # This cuts longer lists off, but ``forward`` refuses their lengths.
+        # This shortens lists that are too long, but then ``forward`` rejects their lengths.
         lists = x.to_tensor(shape=[None, max_samples, None])
     return lists, x.row_lengths()
 
 
 def real_first(x, mask):
-    """The lists [B, N, D], their real samples first and otherwise in their order, and how many those are [B]."""
+    """Returns lists [B, N, D] with the real samples first, in their old order, and the number of real samples [B]."""
     lists = tf.reshape(x, tf.stack([tf.shape(x)[0], -1, x.shape[-1]]))
     mask = tf.reshape(tf.cast(mask, tf.int32), tf.shape(lists)[:2])
     order = tf.argsort(mask, axis=1, direction="DESCENDING", stable=True)
@@ -175,14 +175,14 @@ def real_first(x, mask):
 
 
 def method_of(method):
-    """The class of the pooling method, for the class or a name, such as "NetVLAD" or "pointnetvlad.NetVLAD"."""
+    """The class of a pooling method, given the class or a name such as "NetVLAD" or "pointnetvlad.NetVLAD"."""
     if inspect.isclass(method) and issubclass(method, loupe.PoolingBaseModel):
         return method
     own, found = own_methods(), []
     if isinstance(method, str):
         if method in METHODS:
             return METHODS[method]
-        # What was given to load_model as custom_objects, with or without the name of the module.
+        # load_model may have got the class in custom_objects, with or without the name of the module.
         for name in (method, method.rpartition(".")[2]):
             custom = keras.utils.get_registered_object(name)
             if inspect.isclass(custom) and issubclass(custom, loupe.PoolingBaseModel):
@@ -198,21 +198,21 @@ def method_of(method):
 
 
 def name_of(method):
-    """The name by which `method_of` finds the class: only the methods of loupe have one without a module."""
+    """The name by which `method_of` finds the class. Only the methods of loupe have names without a module."""
     if method in METHODS.values():
         return method.__name__
     name = f"{method.__module__}.{method.__qualname__}"
     if own_methods().get(name) is not method:
         raise ValueError(
             f"method: expected a class at the top level of a module, so that it is found when the layer is loaded or "
-            f"cloned, got {name}, which is inside a function or has been defined again since"
+            f"cloned, got {name}, which is inside a function or was replaced by a later definition"
         )
     return name
 
 
 def own_methods():
-    """The subclasses of `loupe.PoolingBaseModel` that are at the top level of a module, without those of loupe, by
-    their names with the module."""
+    """The subclasses of `loupe.PoolingBaseModel` at the top level of modules other than loupe, a dict by the names of
+    module and class."""
     classes = [loupe.PoolingBaseModel]
     for base in classes:
         classes += base.__subclasses__()
@@ -231,13 +231,13 @@ def own_arguments(method):
             parameters = inspect.signature(c.__init__).parameters.values()
             names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
             if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-                break  # Otherwise, the other arguments are those of a base class.
+                break  # A constructor with **kwargs passes them to a base class.
     return names - set(inspect.signature(loupe.PoolingBaseModel.__init__).parameters)
 
 
 @contextlib.contextmanager
 def checkpoint_reader(path):
-    """A context with the reader of a checkpoint, given by its name, the name of one of its files, or its directory."""
+    """A context with the reader of a checkpoint, which is given by its name, one of its files, or its directory."""
     with tempfile.TemporaryDirectory() as directory:
         try:
             name = checkpoint_name(os.fsdecode(path))
@@ -246,7 +246,7 @@ def checkpoint_reader(path):
             except tf.errors.NotFoundError:
                 if not os.path.exists(name + ".index"):
                     raise
-                # TensorFlow takes the name for a pattern, and one with brackets or backslashes does not match itself.
+                # TensorFlow treats the name as a pattern. With brackets or backslashes, it does not match itself.
                 for file in glob.glob(glob.escape(name) + ".*"):
                     os.symlink(os.path.abspath(file), os.path.join(directory, "model" + file[len(name) :]))
                 reader = tf.compat.v1.train.NewCheckpointReader(os.path.join(directory, "model"))
@@ -256,7 +256,7 @@ def checkpoint_reader(path):
 
 
 def checkpoint_name(path):
-    """The name of a checkpoint without the endings of its files."""
+    """The name of a checkpoint without the extensions of its files."""
     exists = tf.io.gfile.exists
     if not exists(path) and not exists(path + ".index"):
         path = os.path.expanduser(path)
@@ -266,7 +266,7 @@ def checkpoint_name(path):
         state = tf.train.get_checkpoint_state(path)
         if state is None:
             names = sorted(name[: -len(".index")] for name in tf.io.gfile.listdir(path) if name.endswith(".index"))
-            raise ValueError(f"the directory has no usable file checkpoint, but these: {', '.join(names) or 'none'}")
+            raise ValueError(f"the directory has no usable checkpoint file; it has: {', '.join(names) or 'none'}")
         latest = state.model_checkpoint_path
         # The directory may have been moved since.
         return latest if exists(latest + ".index") else os.path.join(path, os.path.basename(latest))
@@ -277,11 +277,11 @@ def checkpoint_name(path):
 class PoolingModule(tf.Module):
     """A layer of loupe as a ``tf.Module``, for eager code and ``tf.function``.
 
-    ``module(x, num_samples=None, training=False)`` takes and returns what ``forward`` of the layer does; x may also be
-    a ragged tensor ``[B, None, D]``, which has the lengths of its lists. With `training`, a bool or a scalar bool
-    tensor, batch norm uses the statistics of the batch and updates its moving averages. Take gradients by a
-    ``tf.GradientTape`` and save the variables by ``tf.train.Checkpoint``. To export the module, give it a function with
-    a signature; the loaded module has this function too::
+    ``module(x, num_samples=None, training=False)`` has the inputs and the output of the layer's ``forward``; x may also
+    be a ragged tensor ``[B, None, D]``, which has the lengths of its lists. If `training`, a bool or a scalar bool
+    tensor, is true, batch norm uses the statistics of the batch and updates its moving averages. Take gradients with a
+    ``tf.GradientTape`` and save the variables with ``tf.train.Checkpoint``. To export the module, give it a function
+    with a signature; the loaded module has this function too::
 
         module.serve = tf.function(module, input_signature=[tf.TensorSpec([None, 100, 1024])])
         tf.saved_model.save(module, path)
@@ -323,8 +323,8 @@ class PoolingModule(tf.Module):
         """Assigns the values of a TensorFlow 1 checkpoint to the variables.
 
         Args:
-          path: the checkpoint, such as ``train/model.ckpt-3000``; one of its files; or its directory, of which the
-            latest checkpoint is taken.
+          path: the checkpoint, such as ``train/model.ckpt-3000``; one of its files; or a directory, whose latest
+            checkpoint is taken.
           scope: the variable scope in which the layer was built, such as ``"tower/video"``. Default none.
 
         Raises:
@@ -338,10 +338,10 @@ class PoolingModule(tf.Module):
 class PoolingLayer(keras.layers.Layer):
     """A layer of loupe as a Keras layer.
 
-    ``layer(x, num_samples=None)`` takes lists ``[B, N, D]`` or maps ``[B, H, W, D]`` and returns ``[B, O]``. For lists
-    that are padded, pass their lengths as `num_samples`, integers ``[B]`` or ``[B, 1]``. Without `num_samples`, a Keras
-    mask, ``[B, N]`` or ``[B, H, W]``, says which samples are real, and a ragged tensor ``[B, None, D]`` has the lengths
-    of its lists.
+    ``layer(x, num_samples=None)`` takes lists ``[B, N, D]`` or maps ``[B, H, W, D]`` and returns ``[B, O]``. For padded
+    lists, pass their lengths as `num_samples`, integers ``[B]`` or ``[B, 1]``. Without `num_samples`, a Keras mask,
+    ``[B, N]`` or ``[B, H, W]``, tells the layer which samples are real, and a ragged tensor ``[B, None, D]`` has the
+    lengths of its lists.
 
     With ``training=True``, which ``fit`` sets, batch norm uses the statistics of the batch and updates its moving
     averages, unless the layer has ``trainable = False``, as in Keras's own batch norm. XLA cannot train lists of
@@ -350,22 +350,22 @@ class PoolingLayer(keras.layers.Layer):
 
     Args:
       method: ``"NetVLAD"``, ``"NetRVLAD"``, ``"NetFV"`` or ``"SoftDBoW"``; or a subclass of
-        `loupe.PoolingBaseModel`, or its name. To save or clone the layer, the class has to be at the top level of a
-        module, and to load it, that module has to be imported.
+        `loupe.PoolingBaseModel`, or its name. To save or clone the layer, define the class at the top level of a
+        module. To load the layer, import that module first.
       feature_size: D, the width of a sample, a positive integer.
       max_samples: N, the number of samples in each list, a positive integer; None takes it from each input.
       cluster_size: K, the number of clusters, a positive integer.
-      output_dim: O, the width of the output, a positive integer; None for the bare descriptor.
-      gating: whether Context Gating follows. Default True.
-      add_batch_norm: whether clusters and gates have batch norm, and biases otherwise. Default True.
+      output_dim: O, the width of the output, a positive integer; None for the descriptor without projection.
+      gating: whether to apply Context Gating to the output. Default True.
+      add_batch_norm: whether clusters and gates have batch norm (True, the default) or biases.
       decay: the decay of batch norm's moving averages, from 0 to below 1. Default 0.999, for trainings of thousands of
         steps; 0.9 suits short ones.
-      kwargs: arguments that the method's constructor takes besides these, such as `groups`; and those of a Keras layer,
-        such as `name`. The layer computes in float32 under every policy.
+      kwargs: other arguments of the method's constructor, such as `groups`, and of a Keras layer, such as `name`. The
+        layer computes in float32 under every policy.
 
     Raises:
       RuntimeError: if Keras 3 runs on another backend than TensorFlow.
-      TypeError, ValueError: as the layers of loupe do, for arguments and inputs.
+      TypeError, ValueError: if an argument or an input is wrong, as for the layers of loupe.
     """
 
     def __init__(

@@ -4,7 +4,8 @@ CVM-Net (Hu, Feng, Nguyen, Lee, CVPR 2018; github.com/david-husx/crossview_local
 CVPR 2021, arXiv:2011.12172; github.com/Jeff-Zilence/VIGOR). Differences from `loupe.NetVLAD`:
 
 - each sample is l2-normalised first;
-- the call of `forward` says whether the descriptor is projected, and nothing is gated, whatever `gating` is.
+- an argument of `forward` says whether to project the descriptor;
+- nothing is gated, whatever `gating` is.
 """
 
 import loupe as lp
@@ -15,12 +16,11 @@ class NetVLAD(lp.PoolingBaseModel):
     """NetVLAD of l2-normalised samples. Arguments, input and errors are those of `loupe.NetVLAD`."""
 
     def forward(self, input, do_dim_reduction=False, num_samples=None):
-        """Pools maps ``[B, H, W, D]``, whose sizes may be unknown, or other samples that `loupe.NetVLAD` takes.
+        """Pools maps ``[B, H, W, D]``, whose sizes may be unknown, or other inputs that `loupe.NetVLAD` takes.
 
         Args:
-          input: the samples; `max_samples` is H * W, for maps of unknown sizes ``tf.shape(input)[1] *
-            tf.shape(input)[2]``.
-          do_dim_reduction: whether the descriptor is projected, a bool. Default False.
+          input: the samples. For maps of unknown sizes, `max_samples` is ``tf.shape(input)[1] * tf.shape(input)[2]``.
+          do_dim_reduction: whether to project the descriptor, a bool. Default False.
           num_samples: the length of each list, as for `loupe.NetVLAD`.
 
         Returns:

@@ -1,8 +1,8 @@
 """The layers of EPC-Net: ``import epcnet as lp`` in place of its loupe. It needs pointnetvlad.py beside it.
 
 EPC-Net (Hui, Cheng, Xie, Yang, Efficient 3D point cloud feature learning for large-scale place recognition, 2021,
-arXiv:2101.02374; github.com/fpthink/EPC-Net). `NetVLAD` is that of pointnetvlad.py. `G_VLAD` projects the parts of the
-descriptor by the same weights and adds them up.
+arXiv:2101.02374; github.com/fpthink/EPC-Net). `NetVLAD` is that of pointnetvlad.py. `G_VLAD` projects each part of the
+descriptor with the same weights, and adds the projections.
 """
 
 import tensorflow.compat.v1 as tf
@@ -12,8 +12,8 @@ __all__ = ["NetVLAD", "G_VLAD"]
 
 
 class G_VLAD(NetVLAD):
-    """Grouped NetVLAD: the descriptor is split into `groups` rows ``[D * K / groups]``, each of them projected by the
-    same hidden1_weights ``[D * K / groups, O]``, batch-normalised over the rows of all lists, summed and gated.
+    """Grouped NetVLAD: the descriptor is split into `groups` rows ``[D * K / groups]``, which are projected by the same
+    hidden1_weights ``[D * K / groups, O]``, batch-normalised over the rows of all lists, summed and gated.
 
     Args:
       groups: a positive divisor of D * K. Default 4.
@@ -39,7 +39,7 @@ class G_VLAD(NetVLAD):
         self.groups = groups
 
     def projection(self, descriptor):
-        """Returns the sum over the groups of their projections, batch-normalised. [B, O]"""
+        """Returns the sum of the groups' batch-normalised projections. [B, O]"""
         width = self.feature_size * self.cluster_size // self.groups
         y = super().projection(tf.reshape(descriptor, [-1, width]))  # [B * groups, O]
         return tf.reduce_sum(tf.reshape(y, [-1, self.groups, y.shape[1]]), axis=1)

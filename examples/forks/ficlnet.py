@@ -1,7 +1,7 @@
 """NetVLAD as FICL-Net has it: ``import ficlnet as lp`` in place of its loupe. It needs pointnetvlad.py beside it.
 
 Difference from `pointnetvlad.NetVLAD`: the batch norm ``bn`` after the projection is that of ``tf.layers``. Its moving
-averages have a decay of 0.99, and it is not the fused one.
+averages have a decay of 0.99, and it is not fused.
 """
 
 import pointnetvlad

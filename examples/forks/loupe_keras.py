@@ -1,4 +1,4 @@
-"""The layers of LOUPE_Keras for Keras 3 and for Keras 2 in TensorFlow 2.12 and later: ``import loupe_keras`` stays.
+"""The layers of LOUPE_Keras for Keras 3, and for Keras 2 in TensorFlow 2.12 and later, as ``import loupe_keras``.
 
 LOUPE_Keras (github.com/shamangary/LOUPE_Keras) is the toolbox of 2017 as Keras layers, for lists [B, N, D]. Its
 `NetVLAD`, `NetRVLAD`, `SoftDBoW` and `NetFV` have no batch norm and no gates; `ContextGating` is a layer of its own.
@@ -22,7 +22,7 @@ NAMES = {
 
 
 class KerasPooling(PoolingLayer):
-    """What the four layers share.
+    """The base class of the four layers.
 
     Args:
       feature_size: D, the width of a sample, a positive integer.
@@ -72,7 +72,7 @@ class SoftDBoW(KerasPooling):
 
 
 class FisherVector(loupe.NetFV):
-    """`loupe.NetFV`, whose covar_weights start from N(0, 1/sqrt(D)) as in LOUPE_Keras, not from N(1, 1/sqrt(D))."""
+    """`loupe.NetFV` with covar_weights that start from N(0, 1/sqrt(D)), as in LOUPE_Keras, not N(1, 1/sqrt(D))."""
 
     def cluster_weights(self, name="cluster_weights", mean=0.0):
         return super().cluster_weights(name)
@@ -80,7 +80,7 @@ class FisherVector(loupe.NetFV):
 
 @keras.utils.register_keras_serializable("loupe_keras")
 class NetFV(KerasPooling):
-    """`loupe.NetFV` without batch norm and gates; see `FisherVector` for its start."""
+    """`loupe.NetFV` without batch norm and gates; see `FisherVector` for its initial values."""
 
     method = FisherVector
 

@@ -17,15 +17,15 @@ class NetVLAD(pointnetvlad.NetVLAD):
     """
 
     def forward(self, reshaped_input, sample_weights, num_samples=None):
-        """Pools the samples by their weights, float32 [B, N, 1] or rows [B * N, 1]. [B, O]"""
+        """Pools the samples with weights, float32 lists [B, N, 1] or rows [B * N, 1]. [B, O]"""
         samples = self.samples(reshaped_input, num_samples)
-        # Checked, and zero for padding, as if they were samples of one feature.
+        # As samples of one feature, the weights are checked, and become zero for padding.
         try:
             w = lp.PoolingBaseModel(1, self.max_samples, 1, 1).samples(sample_weights, num_samples).lists  # [B, N, 1]
         except (TypeError, ValueError) as error:
             raise type(error)(str(error).replace("reshaped_input", "sample_weights")) from error
         a = w * self.soft_assignment(samples)  # [B, N, K]
-        # Not by mass_and_means, which requires a positive mass: weights may have either sign.
+        # The weights may have either sign, so mass_and_means, which requires a positive mass, cannot be used.
         A = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
         v = self.weighted_sums(a, samples) - A * self.centers()  # [B, D, K]
         return self.output(lp.l2_normalized(v, each_cluster=True))

@@ -3,11 +3,11 @@
 PointNetVLAD (Uy, Lee, CVPR 2018, arXiv:1804.03492; github.com/mikacuy/pointnetvlad) and LPD-Net (Liu et al., ICCV 2019,
 arXiv:1812.07050). Differences from `loupe.NetVLAD`:
 
-- the assignment's batch norm is not the fused one: its moving variance is that of the batch, without the factor
+- the assignment's batch norm is not fused: its moving variance averages the variance of the batch without the factor
   n / (n - 1);
-- the projection is followed by a batch norm ``bn``, with ``add_batch_norm=False`` too, and then by the gates.
+- the projection is followed by a batch norm ``bn``, even with ``add_batch_norm=False``, and then by the gates.
 
-FICL-Net, EPC-Net, PCAN and DH3D start from this class: the modules of these programs need this file beside them.
+The classes of FICL-Net, EPC-Net, PCAN and DH3D are subclasses of this one: their modules need this file beside them.
 """
 
 import loupe as lp

@@ -41,7 +41,7 @@ class _Suffixed(lp.PoolingBaseModel):
             return super().context_gating(input_layer)
 
     def suffixed_names(self):
-        """Returns the current variable scope, which appends the suffix: cluster_bn_video/beta for cluster_bn/beta."""
+        """Returns the current scope with the suffix appended to names: cluster_bn_video/beta for cluster_bn/beta."""
         scope = tf.get_variable_scope()
         start = len(scope.name) + 1 if scope.name else 0
 

@@ -1,1 +1,1 @@
-"""What the programs of examples/ share: command lines, errors, output files, charts, the digits, a pooling method."""
+"""The modules that programs of examples/ share: command lines, errors, files, charts, the digits, a pooling method."""

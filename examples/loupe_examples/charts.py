@@ -10,7 +10,7 @@ def bars(bottom, top, title, caption):
     """An empty chart: a figure and its axes.
 
     Args:
-      bottom, top: the axes' edges, as parts of the figure's height.
+      bottom, top: the axes' edges, as fractions of the figure's height.
       title, caption: lines above the axes.
     """
     figure = Figure(figsize=(8, 4.5), dpi=150)
@@ -26,7 +26,7 @@ def bars(bottom, top, title, caption):
 
 
 def labelled(axes, bars, digits, fontsize=9):
-    """Writes each bar's value above it, with so many decimals."""
+    """Writes each bar's value above it, with `digits` decimals."""
     axes.bar_label(bars, fmt=f"%.{digits}f", padding=2, fontsize=fontsize)
 
 

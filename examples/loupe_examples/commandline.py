@@ -30,16 +30,16 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 def prepare():
     """Prepares the process for TensorFlow. A program calls it before it imports TensorFlow.
 
-    TensorFlow's own log is silenced, unless TF_CPP_MIN_LOG_LEVEL is set. On CPUs, TensorFlow keeps the memory of a step
-    for the next one, unless TF_CPU_ALLOCATOR_USE_BFC is set. Otherwise, where TensorFlow is without oneDNN, the system
-    maps and clears a gigabyte of gradients anew each step. On GPUs TensorFlow always keeps the memory.
+    It silences TensorFlow's own log, unless TF_CPP_MIN_LOG_LEVEL is set. Unless TF_CPU_ALLOCATOR_USE_BFC is set, it has
+    TensorFlow keep the memory of a step for the next one on CPUs, as TensorFlow always does on GPUs. Otherwise, without
+    oneDNN, the system maps and clears a gigabyte of gradients again in each step.
     """
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         _silence_native_code()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # TensorFlow and scikit-image may import it, and without a home directory it warns of its cache.
+    # TensorFlow and scikit-image may import matplotlib, which warns about its cache if there is no home directory.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
@@ -47,13 +47,13 @@ def run(main):
     """Calls `prepare`, runs a program's `main`, and ends the process.
 
     The status is 0; or 2 with one line on stderr for bad input (see `errors.problem_of`); or, after a signal, 128 plus
-    the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was. It is `CLOSED` if nobody
-    reads a pipe any longer into which the output goes.
+    the signal's number (130 on Ctrl-C), with a line that says what was kept, if anything was. It is `CLOSED` if the
+    output goes into a pipe that nobody reads any longer.
     """
     prepare()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # What the stream cannot encode is still shown.
+            stream.reconfigure(errors="backslashreplace")  # Shows characters that the stream cannot encode as escapes.
     try:
         status = _status(main)
     except BrokenPipeError:
@@ -63,7 +63,7 @@ def run(main):
             if stream is not None:
                 stream.flush()
         except BrokenPipeError:
-            # What is left in the stream would be written at the end of the process, and fail again.
+            # At its end, the process would try to write the rest of the stream, and fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             status = CLOSED
     sys.exit(status)
@@ -92,7 +92,7 @@ def _status(main):
 
 
 def _silence_native_code():
-    """Leaves stderr to Python: TensorFlow's C++ logs there, whatever its level is set to."""
+    """Leaves stderr to Python, because TensorFlow's C++ code logs there whatever its log level is."""
     if sys.stderr is None or sys.stderr is not sys.__stderr__:
         return
     sys.stderr.flush()
@@ -126,7 +126,7 @@ def factor(text):
 
 
 def decay(text):
-    """The decay of a moving average, which with 1 would never move, as a type of argparse."""
+    """The decay of a moving average, which would never move with a decay of 1, as a type of argparse."""
     return _checked(float, text, lambda value: 0 <= value < 1, "a number from 0 to below 1")
 
 
@@ -136,20 +136,20 @@ def seed(text):
 
 
 def names(text):
-    """Names with commas between, as a type of argparse."""
+    """Names separated by commas, as a type of argparse."""
     values = tuple(name.strip() for name in text.split(","))
     if not all(value and value.isprintable() for value in values) or len(set(values)) != len(values):
-        raise argparse.ArgumentTypeError(f"expected different names with commas between, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected different names separated by commas, got {text!r}")
     return values
 
 
 def sizes(text):
-    """Positive integers with commas between, as a type of argparse."""
+    """Positive integers separated by commas, as a type of argparse."""
     return tuple(positive(size) for size in text.split(","))
 
 
 def weights(text):
-    """Numbers of at least 0 with commas between, not all 0, as a type of argparse."""
+    """Numbers of at least 0 separated by commas, not all 0, as a type of argparse."""
     values = [not_negative(weight) for weight in text.split(",")]
     if not any(values):
         raise argparse.ArgumentTypeError(f"expected a weight above 0, got {text}")
@@ -157,7 +157,7 @@ def weights(text):
 
 
 def writable(path):
-    """The name of a file that can be written, checked before the training and not after it, as a type of argparse."""
+    """The name of a file that can be written, as a type of argparse, so that this is checked before the training."""
     if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         path = os.path.expanduser(path)
     directory = os.path.dirname(os.path.realpath(path))

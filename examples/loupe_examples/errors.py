@@ -1,4 +1,4 @@
-"""Bad input, interruptions, warnings and notes, each as one line on stderr; other errors keep their traceback."""
+"""Reports bad input, interruptions, warnings and notes in one line on stderr. Other errors keep their traceback."""
 
 import codecs
 import contextlib
@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-# Marks a problem that was found inside a tf.data pipeline, because TensorFlow puts text of its own around it.
+# Marks a problem that was found inside a tf.data pipeline, because TensorFlow adds text of its own to the message.
 PROBLEM = "<problem>{}</problem>"
 
 
@@ -28,10 +28,10 @@ class Interrupted(Exception):
 
 
 def problem_of(error):
-    """Returns what an exception says about bad input, None for other exceptions.
+    """Returns the message of an exception about bad input, or None for other exceptions.
 
-    That is the text of a `UserError`, a file that cannot be read or written, or a problem in the input pipeline, for
-    which TensorFlow has an error of its own.
+    Bad input is a `UserError`, a file that cannot be read or written, or a problem in the input pipeline, which
+    TensorFlow reports as an error of its own.
     """
     if isinstance(error, UserError):
         return str(error)
@@ -50,12 +50,12 @@ def say(kind, message):
 
 
 def visible(text):
-    """The text with escapes in place of what is not printable, which a terminal might obey."""
+    """The text with escapes in place of characters that are not printable, because a terminal might obey them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def note(message):
-    """Writes a line to stderr that is no warning."""
+    """Writes a note to stderr."""
     say("note", message)
 
 

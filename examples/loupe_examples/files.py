@@ -11,9 +11,9 @@ from loupe_examples.errors import UserError
 
 @contextlib.contextmanager
 def whole(path, suffix=""):
-    """A context whose value is the name to write to; at its end the file is moved to `path`.
+    """A context whose value is the name of a temporary file, which is moved to `path` at the end of the block.
 
-    If the block fails, `path` stays as it was. The name to write to ends with the suffix. A symlink stays a symlink to
+    If the block fails, `path` stays as it was. The temporary name ends with the suffix. A symlink stays a symlink to
     the file. A pipe or a device gets the bytes of the file.
 
     Raises:
@@ -21,8 +21,8 @@ def whole(path, suffix=""):
     """
     is_device = os.path.exists(path) and not os.path.isfile(path)
     target = os.path.join(tempfile.gettempdir(), "device") if is_device else os.path.realpath(path)
-    # Each writer gets another name: the processes of a cluster write into one directory, and on two hosts they may have
-    # the same process id.
+    # Each writer gets a name of its own. A process id would not do: the processes of a cluster write into one directory
+    # and may have the same id on two hosts.
     partial = f"{target}.{uuid.uuid4().hex}.partial{suffix}"
     try:
         yield partial

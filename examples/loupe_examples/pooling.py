@@ -1,4 +1,4 @@
-"""A pooling method of one's own, written with the steps of loupe."""
+"""A custom pooling method, written with the steps of loupe."""
 
 import loupe
 import tensorflow.compat.v1 as tf

@@ -1,4 +1,4 @@
-"""A progress bar, or lines in a log."""
+"""A progress bar in a terminal, or lines in a log."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 def bar(iterable=None, **arguments):
-    """Returns tqdm's progress bar on stderr. Where stderr is no terminal, it writes a line a minute."""
+    """Returns tqdm's progress bar on stderr. If stderr is not a terminal, the bar writes one line a minute."""
     try:
         size = os.get_terminal_size(sys.stderr.fileno())
         # tqdm would show nothing in a terminal that says it has no size.
@@ -24,7 +24,7 @@ def is_closed(bar):
 
 
 class _Lines:
-    """What tqdm writes to stderr, as lines: without carriage returns, and without blanks over an older text."""
+    """Writes tqdm's output to stderr as lines, without the carriage returns and blanks that erase older text."""
 
     is_closed = False
 

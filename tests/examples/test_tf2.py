@@ -385,7 +385,7 @@ def test_a_method_that_would_come_back_as_another(monkeypatch, tmp_path):
     layer = PoolingLayer(**arguments(method=Samples))
     config = layer.get_config()
     monkeypatch.setattr(sys.modules[__name__], "Samples", type("Samples", (Squares,), {"__module__": __name__}))
-    with pytest.raises(ValueError, match="test_tf2.Samples, which is .* or has been defined again"):
+    with pytest.raises(ValueError, match="test_tf2.Samples, which is .* or was replaced by a later definition"):
         layer.get_config()
     # Keras makes a TypeError of it.
     with pytest.raises(TypeError, match="method: expected .* got 'elsewhere.Samples'. To load .* first import"):
