@@ -1,4 +1,4 @@
-"""The benchmark runs, and reports what it measured. No test says how fast anything is."""
+"""The benchmark runs, and reports what it measured. No test checks a speed."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from support.configurations import METHODS_OF_2017, each_method_of_2017
 from support.plain_forms import PLAIN_FORMS
 
 each_mode = pytest.mark.parametrize("mode", steps.MODES)
-# The graph of one takes seconds. NetFV has all parts of the others.
+# Building a graph takes seconds. NetFV has all parts of the other methods.
 each_model = pytest.mark.parametrize(
     "method", [pytest.param(name, marks=[] if name == "NetFV" else [pytest.mark.long]) for name in METHODS_OF_2017]
 )
@@ -87,7 +87,7 @@ def test_other_measures(tmp_path, capsys):
 
 @pytest.mark.parametrize("graph", sorted(steps.GRAPHS))
 def test_memory_of_a_model(graph):
-    """It has a variable that is not float32, the count of steps."""
+    """A model has a variable that is not float32, the count of steps."""
     task = steps.Task("SoftDBoW", "small-model", "training")
     assert np.isfinite(measures._memory_of_step(graph, task))  # It may be 0, if the process needed more before.
 
@@ -240,8 +240,8 @@ def test_every_layer_needs_them(name, method):
 
 @each_model
 def test_a_model_needs_more_products_than_the_bound_has(method):
-    """The bound has those of two poolings, the projection, the gates and the experts, each with two gradients, except
-    the gradients to the frames."""
+    """The bound has the products of two poolings, the projection, the gates and the experts, each with two gradients,
+    except the gradients to the frames."""
     task = steps.Task(method, "small-model", "training")
     counts = {}
     for name, build in dict(steps.GRAPHS, matmuls=None).items():
