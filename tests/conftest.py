@@ -11,7 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from support.pooling_graph import random_lists
 
-# The markers of tests that run only where -m selects them.
+# The markers of tests that run only if -m selects them.
 LONG = ["long", "faults"]
 
 
@@ -23,7 +23,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     for name in LONG:
-        line = f"{name}: takes minutes, and runs only where -m selects it, as -m {name} does"
+        line = f"{name}: takes minutes, and runs only if -m selects it, as -m {name} does"
         config.addinivalue_line("markers", line)
     if config.getoption("--v1-behavior"):
         tf.disable_v2_behavior()
@@ -59,7 +59,7 @@ def session(graph):
 
 @pytest.fixture
 def fast_at_every_size(monkeypatch):
-    """Layers as small as the tests' have the forms that only large ones have otherwise."""
+    """Gives the small layers of the tests the forms that otherwise only large layers have."""
     monkeypatch.setattr(loupe, "_LARGE_PROJECTION", 1)
 
 

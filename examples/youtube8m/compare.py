@@ -1,7 +1,7 @@
 """Trains every preset on the digits, and prints a table of their metrics on the validation digits, in Markdown.
 
-The last row is the average of those models that the published submission averages, if there are two or more. What is
-trained already is not trained again.
+The last row is for the average of the models that belong to the published submission, if there are two or more. Models
+that are trained already are not trained again.
 """
 
 import argparse
@@ -47,16 +47,16 @@ def main(argv=None):
 def parser():
     result = commandline.Parser(__doc__)
     result.add_argument(
-        "--presets", type=flags.presets, default=",".join(PRESETS), metavar="NAME,NAME...", help="which"
+        "--presets", type=flags.presets, default=",".join(PRESETS), metavar="NAME,NAME...", help="names to compare"
     )
     result.add_argument(
         "--checkpoints", metavar="DIRECTORY", help="where the models are kept (default: checkpoints/seed-SEED)"
     )
     flags.add_digits(result)
     result.add_argument(
-        "--steps", type=commandline.positive, help="how many steps each is trained (default: as many as by train.py)"
+        "--steps", type=commandline.positive, help="how many steps each model is trained (default: as in train.py)"
     )
-    result.add_argument("--seed", type=commandline.seed, default=1, help="of the trainings")
+    result.add_argument("--seed", type=commandline.seed, default=1, help="the seed of all trainings")
     return result
 
 

@@ -1,6 +1,6 @@
-"""Averages submission files into one, weighted.
+"""Writes the weighted average of submission files.
 
-A class that a file leaves out of a video's best counts as 0 there.
+Where a file does not list a class for a video, its confidence there counts as 0.
 """
 
 from yt8m import commandline, flags, submission
@@ -8,16 +8,16 @@ from yt8m import commandline, flags, submission
 
 def main(argv=None):
     parser = commandline.Parser(__doc__)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a submission file, as predict.py writes them")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a submission file, such as predict.py writes")
     flags.add_output(parser, required=True)
     parser.add_argument(
         "--weights", type=commandline.weights, metavar="W,W...", help="a weight for each file (default: all equal)"
     )
     parser.add_argument(
-        "--read-top", type=commandline.positive, metavar="N", help="how many classes of a video are read (default: all)"
+        "--read-top", type=commandline.positive, metavar="N", help="read only a video's N best classes (default: all)"
     )
     parser.add_argument(
-        "--decimals", type=commandline.positive, metavar="N", help="after how many decimals confidences are cut off"
+        "--decimals", type=commandline.positive, metavar="N", help="cut confidences off after N decimals"
     )
     options = parser.parse_args(argv)
     weights = options.weights or [1.0] * len(options.files)

@@ -19,13 +19,13 @@ def main(argv=None):
     arguments = parser()
     options = arguments.parse_args(argv)
     if options.timeout is not None and not options.continuous:
-        arguments.error("argument --timeout: expected --continuous beside it")
+        arguments.error("argument --timeout: expected --continuous with it")
     path = settle(options, saved=True).checkpoint
     if options.continuous and (os.path.isfile(path) or os.path.isfile(path + ".index")):
         raise errors.UserError(f"continuous: expected a directory of checkpoints, got {path}")
     following = tf.train.checkpoints_iterator(path, timeout=options.timeout) if options.continuous else [path]
     for checkpoint in following:
-        settings = settle(options, saved=True)  # Each time, because a training may have kept its settings only now.
+        settings = settle(options, saved=True)  # Each time: a training may have saved its settings only now.
         digits.provide(settings.data, "validate")
         result = inference.evaluate(settings, checkpoint, options.batch_statistics)
         print(json.dumps(result) if options.json else inference.line(result), flush=True)

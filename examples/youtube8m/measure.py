@@ -1,7 +1,7 @@
 """Measures training at the size of the published models, and how long a step waits for its input.
 
-Writes synthetic shards, random bytes in the sizes of the real records, and trains a few steps of the preset on them.
-The input is fetched apart from the step, so that the time of waiting for it can be told from the step's own.
+Trains a few steps of the preset. Without --data, it first writes synthetic shards, random bytes in the real records'
+sizes. The input is fetched before each step, so that the wait for it and the step itself are timed separately.
 """
 
 import os
@@ -22,7 +22,7 @@ def main(argv=None):
     parser = flags.training(__doc__)
     parser.set_defaults(steps=5)
     parser.add_argument("--videos", type=commandline.positive, default=480, help="how many synthetic videos there are")
-    parser.add_argument("--shards", type=commandline.positive, default=8, help="in how many shards")
+    parser.add_argument("--shards", type=commandline.positive, default=8, help="how many synthetic shards there are")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as directory:
         is_synthetic = options.files is None
@@ -52,7 +52,7 @@ def write_videos(directory, data, videos, shards):
 
 
 def time_steps(settings):
-    """The seconds that each step took, and waited for its input, two lists; after a step that is not counted."""
+    """Returns two lists: the seconds that each step took and waited for its input. The first step is left out."""
     with tf.Graph().as_default():
         iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True))
         following = iterator.get_next()

@@ -1,9 +1,9 @@
 """Trains a model on frame-level YouTube-8M records.
 
-Without --data, on the handwritten digits, which are prepared first; then the values that the command line leaves open
-suit the digits and not YouTube-8M. An interrupted training goes on from its last checkpoint when it is started again.
-With TF_CONFIG it is one process of a cluster of parameter servers and workers, which share the directory of
-checkpoints.
+Without --data, it trains on the handwritten digits, which it writes first if they are missing; the defaults then suit
+the digits and not YouTube-8M. An interrupted training continues from its last checkpoint when it is started again. With
+TF_CONFIG set, the program is one process of a cluster of parameter servers and workers. All workers have to reach the
+directory of checkpoints.
 """
 
 from yt8m import commandline
@@ -22,7 +22,7 @@ def main(argv=None):
         digits.provide(settings.data, "train")
         steps, before = settings.training.steps, training.train(settings, interrupts, process)
         if process is None or process.is_chief:
-            trained = f"nothing was trained, it has had {before} of {steps} steps already"
+            trained = f"not trained further, because it already had {before} of {steps} steps"
             if before < steps:
                 trained = f"trained {steps} steps"
             print(f"{checkpoints.latest(settings.checkpoint)}: {trained}")

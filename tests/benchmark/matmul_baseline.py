@@ -27,8 +27,8 @@ class Product(
         defaults=(False, False, False, ()),
     )
 ):
-    """left times right, which are names of operands. It waits for the products named in `after`. With `has_layout`, the
-    result must not stay transposed."""
+    """The product of the operands named `left` and `right`. It waits for the products named in `after`. With
+    `has_layout`, the result must not stay transposed."""
 
 
 def layer_step(method, sizes, training, input_gradient, session):
@@ -216,7 +216,7 @@ def _pooling_gradients(prefix, method, input_gradient, after):
 
 
 def _gradients(name, x, weights, d_y, after):
-    """The gradients of x times weights. The one to x has the name."""
+    """The gradients of x times weights. `name` is that of the gradient to x."""
     return [
         Product(name, d_y, weights, transpose_right=True, after=after),
         Product("d_" + weights, x, d_y, transpose_left=True, has_layout=True, after=after),
@@ -264,7 +264,7 @@ def _blocks(a, b, transpose_a, transpose_b):
 
 
 def _transposed_first(a, b, transpose_a, transpose_b):
-    """The product after ops that transpose the operands, in three dimensions because TensorFlow would remove others."""
+    """The product after ops that transpose the operands, which TensorFlow would remove if they had two dimensions."""
 
     def transposed(x):
         return tf.squeeze(tf.linalg.matrix_transpose(x[tf.newaxis]), 0)

@@ -204,7 +204,7 @@ def _profile(task, options):
 
 
 def _ablation(task, options):
-    """Loupe with the plain form in place of each fast form, and of all."""
+    """Loupe with the plain form in place of each fast form in turn, and of all of them."""
 
     def swapped(*names):
         def build(task):

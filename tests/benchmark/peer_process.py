@@ -1,9 +1,9 @@
-"""The process of a peer: it builds a step, and takes it for each line of its input, which it answers by a line.
+"""The process of a peer. It builds a step, runs it once for each line of its input, and answers with a line.
 
     python -m benchmark.peer_process NAME TASK SIZES
 
 TASK is the method, size and mode, and SIZES are B, N, D, K and O, both lists in JSON. A process imports only what its
-peer needs: TensorFlow beside it makes the compiled PyTorch crash. All use the default number of threads, one for each
+peer needs: the compiled PyTorch crashes if TensorFlow is imported. All use the default number of threads, one for each
 core.
 """
 

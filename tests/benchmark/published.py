@@ -1,7 +1,7 @@
 """The published YouTube-8M models, as sizes of the benchmark: a whole step, from frames to Adam's updates.
 
 `reference` is the graph of 2017, each formula written out step by step; nothing in it is meant to be fast. It leaves
-out the sum over one tower's gradients, a pass over all of them which the program of 2017 made besides. `example` is
+out the sum over one tower's gradients, an additional pass over all of them in the program of 2017. `example` is
 the graph of examples/youtube8m. Both have the same variables.
 """
 

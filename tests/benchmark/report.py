@@ -42,10 +42,10 @@ def main(description, arguments=None):
     measures = [name for name in MEASURES if getattr(options, name)]
     report = {"about": _about(arguments), "rows": []}
     try:
-        # One measure after the other, since memory goes first, as long as this process is small.
+        # Each measure for all rows before the next. Memory comes first, while this process is small.
         steps = list(itertools.product(measures, tasks, options.settings or [None]))
         for name, task, setting in tqdm(steps, disable=None):
-            # Closed sessions keep memory, those of models much. A model that is not alone gets a process of its own.
+            # Closed sessions keep memory, those of models much of it. So each of several models gets its own process.
             if setting is None and (len(steps) == 1 or not task.is_model):
                 row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
             else:
@@ -75,7 +75,7 @@ def _in_its_own_process(setting, measure, task, options):
         command += [] if measure in ("memory", "time") else [f"--{measure}"]
         try:
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        except subprocess.CalledProcessError as error:  # It has said why.
+        except subprocess.CalledProcessError as error:  # The process has printed why.
             raise SystemExit(f"{measure} of {task}: the process ended with {error.returncode}") from error
         with open(file) as written:
             (row,) = json.load(written)["rows"]
@@ -96,26 +96,26 @@ def _parser(description):
         nargs="+",
         choices=[*SIZES, *published.SIZES],
         default=list(SIZES),
-        help="of layers, and, not by default, of models: published takes 14 GB of memory",
+        help="sizes of layers or of models (default: all layers); published takes 14 GB of memory",
     )
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
-    parser.add_argument("--repeats", type=_positive, default=15, help="turns, each a time of every step (default 15)")
+    parser.add_argument("--repeats", type=_positive, default=15, help="how often each step is timed (default 15)")
     parser.add_argument(
         "--settings",
         nargs="+",
         type=_setting,
         metavar="NAME=VALUE",
-        help="measure each row with each of these, in a process that has it in its environment; none changes nothing",
+        help="measure each row in a process with each of these environment variables; none sets nothing",
     )
     parser.add_argument("--json", metavar="FILE", help="write all times and what was measured to FILE")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the peak memory out")
     parser.add_argument("--no-time", dest="time", action="store_false", help="leave the table of times out")
     parser.add_argument("--building", action="store_true", help="also time how long the graph takes to build")
-    parser.add_argument("--lengths", action="store_true", help="also time num_samples, all full and half on average")
+    parser.add_argument("--lengths", action="store_true", help="also time num_samples, for full and half-full lists")
     parser.add_argument("--bfloat16", action="store_true", help="also measure loupe after the rewrite to bfloat16")
     parser.add_argument("--xla", action="store_true", help="also measure loupe compiled by XLA")
     parser.add_argument(
-        "--ablation", action="store_true", help="also time the plain form of each fast one in its place"
+        "--ablation", action="store_true", help="also time the plain form in place of each fast form"
     )
     parser.add_argument(
         "--functions", action="store_true", help="also time a training step in TensorFlow 2: a tape, and Keras's fit"

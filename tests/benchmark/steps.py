@@ -21,7 +21,7 @@ SIZES = {
 }
 CLUSTERS = {("NetFV", "paper"): 128, ("SoftDBoW", "paper"): 4096}
 
-# Short steps are repeated until a time is that of at least so many seconds.
+# Short steps are repeated until at least so many seconds are timed.
 SHORTEST_TIME = 0.02
 
 
@@ -80,7 +80,7 @@ def layer_step(forward, task):
 
 
 def products_of(task, session):
-    """The step of the products that cannot be avoided, as `reference`, with what was chosen for each of them."""
+    """The step of the products that cannot be avoided, as `reference`, with the form that was chosen for each."""
     is_training = task.mode != "inference"
     if task.is_model:
         settings = published.settings_of(task.method, task.size)
@@ -93,7 +93,7 @@ def _model_step(build, task):
     """The step of a published model: of training, with clipping and Adam, or of inference. As `reference`."""
     sizes = published.SIZES[task.size]
     frames = constant("frames", [sizes.batch, sizes.frames, sum(sizes.features)])
-    labels = constant("labels", [sizes.batch, sizes.classes]) > 2  # some of a hundred, as in the data
+    labels = constant("labels", [sizes.batch, sizes.classes]) > 2  # a few of a hundred are true, as in the data
     return build(task, frames, labels)
 
 
@@ -106,7 +106,7 @@ def constant(name, shape):
 
 
 def step(session, tensors, updates=()):
-    """A function that runs a step and fetches nothing: a tensor would be copied out, and its op is not."""
+    """A function that runs a step and fetches nothing: TensorFlow would copy a fetched tensor."""
     return session.make_callable([tensor.op for tensor in tensors] + list(updates))
 
 
@@ -149,7 +149,7 @@ def times_in_turns(steps, repeats):
     times = {name: [] for name in steps}
     names = list(steps)
     for turn in range(repeats):
-        first = turn % len(names)  # Each takes its turn after each other one.
+        first = turn % len(names)  # The steps take turns in going first.
         for name in names[first:] + names[:first]:
             step, number = steps[name], numbers[name]
             start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The benchmark runs, and reports what it measured. No test says how fast anything is."""
+"""The benchmark runs, and reports what it measured. No test checks a speed."""
 
 import json
 import re
@@ -83,7 +83,7 @@ def test_other_measures(tmp_path, capsys):
 
 @pytest.mark.parametrize("graph", sorted(steps.GRAPHS))
 def test_memory_of_a_model(graph):
-    """It has a variable that is not float32, the count of steps."""
+    """A model has a variable that is not float32, the count of steps."""
     task = steps.Task("SoftDBoW", "small-model", "training")
     assert np.isfinite(measures._memory_of_step(graph, task))  # It may be 0, if the process needed more before.
 
@@ -237,8 +237,8 @@ def test_every_layer_needs_them(name, method):
 @pytest.mark.long
 @each_method_of_2017
 def test_a_model_needs_more_products_than_the_bound_has(method):
-    """The bound has those of two poolings, the projection, the gates and the experts, each with two gradients, except
-    the gradients to the frames."""
+    """The bound has the products of two poolings, the projection, the gates and the experts, each with two gradients,
+    except the gradients to the frames."""
     task = steps.Task(method, "small-model", "training")
     counts = {}
     for name, build in dict(steps.GRAPHS, matmuls=None).items():

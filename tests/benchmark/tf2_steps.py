@@ -4,7 +4,7 @@ import os
 import sys
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "examples")
-STEPS = 5  # of a call of fit, so that what it does besides counts less
+STEPS = 5  # of a call of fit, so that its other work counts less
 
 
 def steps(method, sizes, x, target, rate):

@@ -39,7 +39,7 @@ def test_what_is_projected_and_gated_is_the_descriptor(configuration, has_length
             expected = configuration.layer(output_dim=None).context_gating(descriptor)
         else:
             expected = descriptor
-        # A projection's gates have another size, so only plain ones share this scope's variables.
+        # A projection's gates have another size, so only layers without gates share this scope's variables.
         projected = plain.layer().forward(x, num_samples)
         weights = tf.get_variable("hidden1_weights")
     randomize(session, rng)

@@ -1,6 +1,6 @@
 """Each fast form of loupe equals its plain form, in outputs and in gradients, and so does every layer made of them.
 
-And each is taken where it is meant.
+Each fast form is also used where it is meant to be.
 """
 
 import loupe
@@ -106,7 +106,7 @@ def test_which_projections_are_large(graph):
 
 @fast_at_every_size
 def test_functions_have_a_gradient_that_can_be_saved(rng):
-    """And its own gradient is right, too."""
+    """The gradient of the function itself is right, too."""
     with context.eager_mode():
         v, weights = (tf2.constant(np.float32(rng.standard_normal(shape))) for shape in ([3, 4], [4, 2]))
         results = []
@@ -136,7 +136,7 @@ def test_functions_have_a_gradient_that_can_be_saved(rng):
 
 @fast_at_every_size
 def test_the_product_of_the_gradient_has_no_transposed_operand(session, rng):
-    """TensorFlow's rewrites turn a transposition before a product into a flag of it, and the flag is slow."""
+    """TensorFlow's rewrites turn a transposition before a product into a flag of the product, and the flag is slow."""
     v = tf.constant(rng.standard_normal([4, 64]).astype(np.float32))
     weights = tf.get_variable("weights", [64, 8], use_resource=True)
     session.run(weights.initializer)

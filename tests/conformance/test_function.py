@@ -103,7 +103,7 @@ def are_compiled(metadata):
 
 @each_to_compile
 def test_xla_scope(configuration, has_lengths, session, rng):
-    """What tf.xla.experimental.jit_scope compiles of a layer and its gradients gives the same numbers."""
+    """The parts of a layer and its gradients that tf.xla.experimental.jit_scope compiles give the same numbers."""
     with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
         graph = build(configuration, has_lengths)
         gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())

@@ -131,7 +131,7 @@ def call(case, session):
 
     configuration = Configuration(case["method"], **case["flags"])
     y = configuration.layer(**arguments).forward(x, num_samples)
-    # First, because the cond of slim's batch norm of a tensor is_training cannot be differentiated after a run.
+    # First: with a tensor is_training, slim's batch norm has a cond, which cannot be differentiated after a run.
     gradients = tf.gradients(y, tf.trainable_variables())
     values = randomize(session, rng)
     y, gradients = session.run([y, gradients], feed)
@@ -147,7 +147,7 @@ def call(case, session):
 def assert_answered_or_refused(case):
     named = {FAULTS[fault] for fault in case["faults"]}
     if "samples_of_input" in case["faults"] and case["lengths"] is not None:
-        named.add("num_samples")  # More rows may be more lists, to which the lengths do not fit.
+        named.add("num_samples")  # More rows may be more lists, which the lengths then do not fit.
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         if named:
             with pytest.raises(ERRORS) as raised:

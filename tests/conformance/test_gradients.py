@@ -46,7 +46,7 @@ def test_derivatives(configuration, has_lengths, session, rng):
 
 
 def assert_gradients(problem, gradients, session):
-    """Each entry of the gradient of each input, by central differences."""
+    """Compares each entry of each input's gradient with central differences."""
     came = dict(zip(problem.sources, session.run(gradients, problem.feed)))
     expected, step = {}, 1e-5
     for name, value in problem.inputs.items():

@@ -80,7 +80,7 @@ def test_batch_statistics_are_those_of_the_real_samples(method, session, rng):
 
 @each_configuration
 def test_padding_does_not_matter(configuration, session, rng):
-    """Outputs, gradients and moving averages do not depend on it, and its own gradient is exactly zero."""
+    """Outputs, gradients and moving averages do not depend on padding, whose own gradient is exactly zero."""
     graph = build(configuration, has_lengths=True)
     values = randomize(session, rng)
     gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())
@@ -104,7 +104,7 @@ def test_padding_does_not_matter(configuration, session, rng):
 
 @each_configuration
 def test_empty_lists(configuration, session, rng):
-    """Outputs, gradients and moving averages are finite, if some lists are empty or all, or if there are no lists."""
+    """Outputs, gradients and moving averages are finite if some or all lists are empty, or if there are no lists."""
     graph = build(configuration, has_lengths=True)
     randomize(session, rng)
     gradients = tf.gradients(tf.square(graph.y), [graph.x] + tf.trainable_variables())

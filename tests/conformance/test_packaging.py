@@ -114,7 +114,7 @@ def test_metadata_names_all_packages_that_the_examples_import(wheel):
 
 
 def is_standard(module):
-    """Whether Python brings the module."""
+    """Whether the module belongs to Python's standard library."""
     if module in sys.builtin_module_names:
         return True
     origin = importlib.util.find_spec(module).origin

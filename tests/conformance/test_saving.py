@@ -113,7 +113,7 @@ def build_with_and_without_lengths(is_of_2017, is_training):
 
 @each_age_of_methods
 def test_meta_graph_in_another_process(is_of_2017, session, rng, tmp_path):
-    """There the layers can be run, differentiated and trained."""
+    """In the other process, the layers can be run, differentiated and trained."""
     path = str(tmp_path / "model")
     graphs, feed = build_with_and_without_lengths(is_of_2017, True)
     randomize(session, rng)

@@ -73,7 +73,7 @@ FORMS += [form._replace(data_format="NCHW") for form in FORMS if form.fused is F
 
 
 def is_typical(form):
-    """Whether the default run has it: mostly those that new TensorFlows do not run without the repair."""
+    """Whether the default run has the form, mostly because new TensorFlows cannot run it without the repair."""
     if form.updates_collections == "default" and form.data_format == "NHWC":
         return form.mode == "True" or (form.rank > 2 and form.mode == "placeholder fed True")
     return form.mode == "True" and form.fused is False and form.rank < 4
@@ -107,7 +107,7 @@ def test_channels_first_go_to_the_fused_kernel(rank, updates_collections, record
 
 @pytest.mark.parametrize("missing", [["control_flow_ops"], ["control_flow_ops", "ops"]], ids="-".join)
 def test_a_tf_slim_without_the_modules_is_left_alone(missing, monkeypatch):
-    """As in its later versions, which use TensorFlow's public names."""
+    """Later versions of tf-slim use TensorFlow's public names instead."""
     for name in missing:
         for module in (utils, layers):
             monkeypatch.delattr(module, name, raising=False)

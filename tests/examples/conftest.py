@@ -11,7 +11,7 @@ sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "forks")]
 
 @pytest.fixture
 def assert_refused(capsys):
-    """A function that asserts that a program's `parsed` refuses arguments, by one line that has the first of them."""
+    """A function that asserts that a program's `parsed` refuses arguments with one line that has the first of them."""
 
     def refused(parsed, arguments):
         with pytest.raises(SystemExit) as stopped:

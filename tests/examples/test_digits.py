@@ -16,8 +16,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
-    """For k-means, whose many threads would wait for each other here; and without TF_DETERMINISTIC_OPS, which would
-    stay set for the other tests, and refuses operations without a seed."""
+    """Gives k-means one thread, because many would wait for each other here. Turns off TF_DETERMINISTIC_OPS, which
+    refuses operations without a seed and would stay set for the other tests."""
     monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
     with threadpool_limits(1):
         yield

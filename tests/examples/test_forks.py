@@ -1,5 +1,5 @@
-"""The modules of examples/forks have the variables and the numbers of the changed copies of the toolbox that they stand
-for, and keep what the layers promise.
+"""The modules of examples/forks have the variables and the numbers of the changed copies of the toolbox that they
+replace, and keep the promises of the layers.
 
 pytest prints the worst errors against the goldens at its end (see tests/conftest.py).
 """
@@ -140,7 +140,7 @@ def test_goldens_of_three_steps(name, session, check):
 
 
 def test_the_wrong_module_differs(graph):
-    """FICL-Net's checkpoints go on with PointNetVLAD's module, and DH3D's with PCAN's, but not to the same numbers."""
+    """PointNetVLAD's module loads FICL-Net's checkpoints, and PCAN's loads DH3D's, but their numbers differ."""
     recorded = golden.load("copies/ficl_netvlad")
     with tf.Session(graph=graph) as session:
         run = Run(FORKS["pointnetvlad"], recorded, session)
@@ -153,7 +153,7 @@ def test_the_wrong_module_differs(graph):
     assert relative_error(run.outputs["y_infer"], recorded["y_infer"]) >= 0.1
 
 
-# The statement of the formulas in NumPy, which lengths and the weights of pcan are held against.
+# The statement of the formulas in NumPy, the reference for lengths and for the weights of pcan.
 
 
 def numpy_pool(name, lists, values, lengths, weights, is_training):
@@ -202,7 +202,7 @@ def numpy_pool(name, lists, values, lengths, weights, is_training):
 @each_fork
 @pytest.mark.parametrize("mode", [pytest.param("infer", marks=pytest.mark.long), "train"])
 def test_lengths(name, mode, session, rng):
-    """Against NumPy, with NaN for padding, in samples and in weights."""
+    """Compares with NumPy, with NaN as the padding of samples and weights."""
     lengths = [N, 3, 0]
     is_padding = (np.arange(N) >= np.reshape(lengths, [-1, 1]))[:, :, None]
     filled = {
@@ -231,7 +231,7 @@ def test_lengths(name, mode, session, rng):
 
 
 def test_maps_of_unknown_size(session, rng):
-    """For cvmnet, with one graph for all sizes."""
+    """One graph of cvmnet pools maps of all sizes."""
     x = tf.placeholder(tf.float32, [None, None, None, D])
     y = FORKS["cvmnet_reduced"].build(x, max_samples=tf.shape(x)[1] * tf.shape(x)[2])
     values = randomize(session, rng)
@@ -244,7 +244,7 @@ def test_maps_of_unknown_size(session, rng):
 
 @pytest.mark.parametrize("shape", [(B * N, 1), (B, N, 1)], ids=str)
 def test_forms_of_weights(shape, session, rng):
-    """For pcan; weights of one are as if there were none."""
+    """pcan takes weights of several shapes. Weights of one have no effect."""
     x = rng.standard_normal([B * N, D]).astype(np.float32)
     with tf.variable_scope("scope", reuse=tf.AUTO_REUSE):
         weighted = pcan.NetVLAD(D, N, K, O).forward(x, np.ones(shape, np.float32))

@@ -18,7 +18,7 @@ LISTS, SAMPLES, FEATURES, CLUSTERS = 30, 20, 24, 6
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """So few samples take longer with more, because the threads wait for each other."""
+    """With more threads, so few samples take longer, because the threads wait for each other."""
     with threadpool_limits(1):
         yield
 
@@ -96,7 +96,7 @@ def test_ghosts_start_near_the_mean_of_the_centres(add_batch_norm, x, session):
 
 
 def test_assignment_in_training_mode_is_the_closed_form_on_all_samples(x, session):
-    """Where the batch is what k-means saw, batch norm's statistics of it are the moving averages."""
+    """If the batch has the samples of k-means, its statistics equal the moving averages."""
     values = start(x, True, alpha=20)
     pooling = layer("NetVLAD", True, is_training=True)
     assignment = pooling.soft_assignment(pooling.samples(x))
@@ -106,7 +106,7 @@ def test_assignment_in_training_mode_is_the_closed_form_on_all_samples(x, sessio
 
 
 def test_centers_are_those_of_kmeans(x):
-    """Each is the mean of the samples nearest to it, as far as mini batches get there."""
+    """Each is about the mean of the samples nearest to it; mini batches do not find it exactly."""
     values = start(x)
     centers, rows = values["cluster_weights2"][0].T, x.reshape(-1, FEATURES)
     nearest = np.square(rows[:, np.newaxis] - centers).sum(axis=2).argmin(axis=1)
@@ -196,7 +196,7 @@ def test_assign_finds_the_parts_of_partitioned_variables(scope, x, session):
 
 
 def test_assign_finds_the_suffix_of_the_names(x, session):
-    """As of the layers of forks/soccernet_multimodal.py."""
+    """The layers of forks/soccernet_multimodal.py have such suffixes."""
     values = start(x, True)
     for suffix in ("_2", "_audio"):
         soccernet_multimodal.NetVLAD(FEATURES, SAMPLES, CLUSTERS, None, False, suffix_tensor_name=suffix).forward(x)

@@ -45,7 +45,7 @@ def graph():
 
 @pytest.fixture
 def eager(request):
-    """For the tests of the Keras layers."""
+    """Seeds a test of the Keras layers, or skips it where Keras cannot run."""
     if not IS_TENSORFLOW_2:
         pytest.skip("loupe_keras.py needs TensorFlow 2.12 or later")
     if request.config.getoption("--v1-behavior"):
@@ -228,7 +228,7 @@ def test_training(eager, rng):
 
 
 def test_initial_values(eager):
-    """Those of LOUPE_Keras, where covar_weights start around 0 too."""
+    """They are those of LOUPE_Keras, where covar_weights also start around 0."""
     layer = loupe_keras.NetFV(64, 2, 32, 16)
     layer.build()
     for weight, stddev in zip(layer.get_weights(), [1 / 8, 1 / 8, 1 / 8, 1 / 8, 32**-0.5]):

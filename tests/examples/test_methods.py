@@ -54,7 +54,7 @@ def test_nextvlad(mode, session, assert_recorded):
 
 
 def test_ghostvlad(session, assert_recorded):
-    """Against the authors' layer for speakers, which has another order and leaves out the last normalisation."""
+    """Compares with the authors' layer for speakers, which has another order and leaves out the last normalisation."""
     recorded = load("ghostvlad_a")
     B, H, W, D, K, G = recorded["sizes"]
 

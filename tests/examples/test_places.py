@@ -17,7 +17,7 @@ SMALL = ["--stride", "224", "--train-views", "2", "--clusters", "4", "--epochs",
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
-    """One thread, as many would wait for each other here; and without TF_DETERMINISTIC_OPS, as in test_digits.py."""
+    """Uses one thread, because many would wait for each other, and no TF_DETERMINISTIC_OPS, as test_digits.py does."""
     monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
     with threadpool_limits(1):
         yield
@@ -203,7 +203,7 @@ def test_triplets(data, options, monkeypatch):
             assert query != positive and place[query] == place[positive]
             assert apart[place[query], place[negatives]].all()
             assert len(set(place[negatives])) == len(negatives) == places.NEGATIVES
-            # Of each place the nearest view, and of these the nearest.
+            # The negatives are the nearest of all places' nearest views.
             similarity = vectors @ vectors[query]
             others = [one for one in set(place) if apart[place[query], one]]
             best = sorted((similarity[place == one].max() for one in others), reverse=True)
@@ -220,7 +220,7 @@ def test_overlaps():
 
 
 def test_loss(data, options):
-    """The triplets' loss: of |q - p|^2 + margin - |q - n|^2, the mean of what is above zero."""
+    """The triplets' loss is the mean of max(|q - p|^2 + margin - |q - n|^2, 0)."""
     with places.Network("NetVLAD", data, options) as network:
         network.start("k-means", data, 1)
         vectors = network.vectors(data.train).astype(np.float64)

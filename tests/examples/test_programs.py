@@ -49,7 +49,7 @@ def test_wrong_flags(stopped):
     assert (status, out) == (2, "") and ": error: " in err and err.count("\n") == 1
 
 
-# What runs code that it finds in a file, or may do so.
+# Names of functions and modules that can run code from a file.
 UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "eval", "exec", "joblib.load"}
 UNSAFE |= {"yaml.load", "yaml.unsafe_load", "pandas.read_pickle", "pd.read_pickle", "torch.load"}
 

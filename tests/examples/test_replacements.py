@@ -293,7 +293,7 @@ def test_names_of_contrib(name, rng):
 
 
 def test_regularizers_and_initializers_of_other_names(session, rng):
-    """TensorFlow's own of the same names are not contrib's, which slim has."""
+    """TensorFlow's functions of the same names are not those of contrib, which slim has."""
     x = tf.constant(rng.standard_normal([6, 3]).astype(np.float32))
     wrong, right, statement = session.run(
         [tf.keras.regularizers.l2(0.1)(x), slim.l2_regularizer(0.1)(x), 0.1 * tf.nn.l2_loss(x)]

@@ -75,7 +75,7 @@ def value_of(variable):
 
 
 def check(came, expected):
-    """Two dicts of arrays, to 1e-5 of the largest entry of all: some gradients are sums that cancel."""
+    """Compares two dicts of arrays to 1e-5 of the largest entry of all: some gradients are sums that cancel."""
     assert sorted(came) == sorted(expected)
     scale = max(np.abs(value).max() for value in expected.values())
     for name, value in expected.items():
@@ -302,7 +302,7 @@ def test_a_layer_made_in_a_function_owns_its_variables(rng):
 
 
 class Squares(loupe.PoolingBaseModel):
-    """With variables that have other initialisers, and an argument of its own."""
+    """Has variables with other initialisers, and an argument of its own."""
 
     def __init__(self, *args, power=2, **kwargs):
         super().__init__(*args, **kwargs)
@@ -397,7 +397,7 @@ def test_a_method_that_would_come_back_as_another(monkeypatch, tmp_path):
 @pytest.mark.parametrize("max_samples", [SAMPLES, None])
 @each_kind
 def test_ragged_lists(kind, max_samples, rng):
-    """Are lists with lengths."""
+    """They are pooled as lists with lengths."""
     lists = random_lists(rng)
     ragged = tf.RaggedTensor.from_tensor(lists, lengths=LENGTHS)
     pooling = kind(**arguments(max_samples=max_samples))
@@ -439,7 +439,7 @@ def test_start_from_kmeans(kind, rng):
 
 
 def test_frozen_layers_infer(rng):
-    """As Keras's own batch norm does."""
+    """They infer even in training, as Keras's own batch norm does."""
     lists = random_lists(rng)
     layer = PoolingLayer(**arguments())
     expected = layer(lists).numpy()
@@ -668,7 +668,7 @@ def test_mirrored_strategy():
 
 @pytest.mark.long
 def test_saved_models_keep_the_fast_gradient(rng, tmp_path):
-    """In another process, which does not import loupe."""
+    """They keep it in another process, which does not import loupe."""
     module = PoolingModule(**arguments(feature_size=64, cluster_size=32, output_dim=128))
     lists = rng.standard_normal([BATCH, SAMPLES, 64]).astype(np.float32)
 

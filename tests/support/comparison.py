@@ -14,7 +14,7 @@ def by_name(variables):
 
 
 def assign(session, values, variables=None):
-    """Assigns the values, a dict by name, to the variables, by default to all. The names have to be the same."""
+    """Assigns the values, a dict by name, to the variables, by default to all. Both have to have the same names."""
     variables = by_name(tf.global_variables() if variables is None else variables)
     assert sorted(variables) == sorted(values)
     initializers = {name: variable.initializer for name, variable in variables.items()}

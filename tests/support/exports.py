@@ -12,7 +12,7 @@ from support.pooling_graph import build_all, random_lists
 
 
 def assert_same_in_tflite(configurations, has_lengths, session, rng, monkeypatch):
-    """In one conversion of all configurations, with the built-in ops of TFLite alone."""
+    """Converts all configurations at once, with the built-in ops of TFLite alone."""
     if not hasattr(getattr(tf, "lite", None), "TFLiteConverter"):
         pytest.skip("this TensorFlow has no converter to TFLite")
     if tf.__version__.startswith("1.") and has_lengths:
@@ -36,7 +36,7 @@ def assert_same_in_tflite(configurations, has_lengths, session, rng, monkeypatch
 
 
 def assert_same_in_onnx(configurations, has_lengths, session, rng):
-    """In one conversion of all configurations, for batches of any size."""
+    """Converts all configurations at once, for batches of any size."""
     tf2onnx, onnxruntime = pytest.importorskip("tf2onnx"), pytest.importorskip("onnxruntime")
     graphs, inputs, _ = _built(configurations, has_lengths, rng)
     randomize(session, rng)

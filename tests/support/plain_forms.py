@@ -23,7 +23,7 @@ PLAIN_FORMS = {form.__name__: form for form in (l2_normalized, project)}
 
 @contextlib.contextmanager
 def in_place_of(*names):
-    """Within it, layers are built with these plain forms in place of the fast ones."""
+    """A context in which layers are built with these plain forms in place of the fast ones."""
     with contextlib.ExitStack() as stack:
         for name in names:
             stack.enter_context(mock.patch.object(loupe, name, PLAIN_FORMS[name]))

@@ -25,7 +25,7 @@ def _run(path, arguments, environment, directory, output, error, file_size):
         os.close(opened)
     sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
     sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1, closefd=False)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored where the tests run in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # SIGINT is ignored where the tests run in the background.
     os.chdir(directory)
     os.environ.update(environment)
     sys.argv = [path] + arguments

@@ -22,6 +22,6 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def event_files():
-    """Event files of this test alone: TensorFlow keeps their writers by relative path, and so for another directory."""
+    """Forgets the writers of event files, which TensorFlow finds by relative path, even in another test's directory."""
     yield
     tf.summary.FileWriterCache.clear()

@@ -1,4 +1,4 @@
-"""compare.py: its table, and what it does not train again."""
+"""compare.py prints its table, and does not train a model again."""
 
 import pathlib
 import re

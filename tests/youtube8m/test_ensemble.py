@@ -13,7 +13,7 @@ HEADER = "VideoId,LabelConfidencePairs\n"
 
 @pytest.fixture
 def files(tmp_path):
-    """A function that writes submission files from texts without the header, and gives their paths."""
+    """A function that writes submission files from texts without the header, and returns their paths."""
 
     def write(*texts):
         paths = []
@@ -79,10 +79,10 @@ def test_average_of_many_random_files_is_that_of_dense_arrays(tmp_path, files, r
 
 
 def published_average(paths):
-    """What the averaging of 2017 makes of files: by video the confidences of its 20 best classes, by class.
+    """The average of files as of 2017: for each video, a dict of the confidences of its 20 best classes.
 
-    It took the first half of the words after the id, so that of the 50 pairs that a line has 25 count, and each
-    confidence in whole hundred thousandths.
+    The program of 2017 read the first half of the words after the id, 25 of the 50 pairs of a line, and cut each
+    confidence off after five decimals.
     """
     totals = {}
     for path in paths:

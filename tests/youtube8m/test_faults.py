@@ -1,6 +1,6 @@
-"""Trainings that end whatever dies, and lose no more than comes after the last checkpoint.
+"""Trainings end, whichever process dies, and lose at most the steps after the last checkpoint.
 
-Each test has real processes on loopback, a time in which each has to end, and leaves none running.
+Each test runs real processes on loopback, which have to end within a set time, and leaves none running.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def start(tmp_path, digits):
 
 @pytest.fixture
 def addresses():
-    """Addresses whose ports no other process gets: sockets that do not listen keep them, and let servers have them."""
+    """Addresses whose ports no other process gets: sockets that do not listen keep them for the servers."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in ALL]
         for kept in sockets:
@@ -70,7 +70,7 @@ def config(spec, name):
 
 @pytest.fixture
 def fleet(start, addresses):
-    """A function that starts processes of the cluster of `ALL`, and gives the last of each name."""
+    """A function that starts processes of the cluster of `ALL`, and returns the last process of each name."""
     spec = {"ps": addresses[:2], "chief": addresses[2:3], "worker": addresses[3:]}
     running = {}
 
@@ -85,26 +85,26 @@ def fleet(start, addresses):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A function that gives the step of the last checkpoint; 0 if there is none."""
+    """A function that returns the step of the last checkpoint; 0 if there is none."""
 
-    # Not that in its name, which another worker may have passed when it was written.
+    # Not the step in its name, which another worker may have passed when it was written.
     return lambda: checkpoints.newest(str(tmp_path / "c"))[1]
 
 
 def unfinished(directory):
-    """The files that writers have left who did not finish."""
+    """The files that writers left behind because they did not finish."""
     return [name for name in os.listdir(str(directory)) if re.search("temp|tmp|partial", name)]
 
 
 def assert_restores(directory):
-    """The last checkpoint is whole."""
+    """Asserts that the last checkpoint is whole."""
     reader = tf.train.NewCheckpointReader(tf.train.latest_checkpoint(str(directory)))
     for name in reader.get_variable_to_shape_map():
         reader.get_tensor(name)
 
 
 def statuses(running, seconds=SECONDS):
-    """How the processes end, and that they say nothing that users would not understand."""
+    """The exit statuses. Asserts that no process shows a traceback, and that those with status 2 report one error."""
     found = {name: program.wait(seconds) for name, program in running.items()}
     for name, program in running.items():
         assert "Traceback" not in program.text("err"), program.text("err")[-3000:]
@@ -113,13 +113,14 @@ def statuses(running, seconds=SECONDS):
 
 
 def resumed(program):
-    """From which steps it says that it has gone on, and of how many."""
-    notes = [re.match(r"c.model\.ckpt-\d+: goes on from step (\d+) of (\d+)$", line) for line in program.lines("note")]
+    """The steps from which the program reports that it continues, each with the number of all steps."""
+    pattern = r"c.model\.ckpt-\d+: continues from step (\d+) of (\d+)$"
+    notes = [re.match(pattern, line) for line in program.lines("note")]
     return [tuple(map(int, note.groups())) for note in notes if note]
 
 
 def ended(**given):
-    """The statuses of `ALL`, which are 0 but for those that are given."""
+    """The statuses of `ALL`, which are 0 except for those that are given."""
     return dict(dict.fromkeys(ALL, 0), **given)
 
 
@@ -166,7 +167,7 @@ def test_finished_and_started_again(fleet, saved):
     assert 20 <= trained < 25
     again = fleet("--steps", "20")
     assert statuses(again) == ended()
-    assert f"nothing was trained, it has had {trained} of 20 steps already" in again["chief"].text("out")
+    assert f"not trained further, because it already had {trained} of 20 steps" in again["chief"].text("out")
     more = fleet("--steps", "40")
     assert statuses(more) == ended()
     assert saved() >= 40
@@ -239,7 +240,7 @@ def test_one_is_killed_for_good(fleet, saved, tmp_path, lost):
     joined(running["worker0"], running["worker1"])
     until(saved, SECONDS)
     running[lost].kill()
-    # All of them notice it, and the interpreters end.
+    # All of them notice the loss, and their interpreters end.
     assert statuses(running, WAIT + 30) == {name: KILLED if name == lost else 2 for name in ALL}
     for name in set(ALL) - {lost}:
         assert running[name].lines("error") == [f"the chief or a parameter server has been silent for {WAIT} seconds"]
@@ -257,7 +258,7 @@ def test_all_get_a_signal(fleet, saved, tmp_path, number):
     assert found["chief"] == 128 + number and set(found.values()) <= {2, 128 + number}
     assert saved() > before
     (message,) = running["chief"].lines("interrupted")
-    assert re.match(rf"c.model\.ckpt-\d+: saved after {saved()} of 100000 steps, to go on from$", message)
+    assert re.match(rf"c.model\.ckpt-\d+: saved at step {saved()} of 100000, to continue later$", message)
     assert_restores(tmp_path / "c")
 
 
@@ -281,7 +282,7 @@ def test_a_corrupt_shard_is_the_error_of_the_worker_that_met_it(fleet, saved, di
 
 
 def remove(directory):
-    """At one stroke, because files that are written meanwhile would keep it."""
+    """Removes it at one stroke, because a file that is written meanwhile would keep the directory."""
     removed = directory.with_name("removed")
     directory.rename(removed)
     shutil.rmtree(str(removed))
@@ -311,7 +312,7 @@ def test_a_port_that_is_not_free(start, fleet, addresses, tmp_path, name):
 
 @pytest.mark.parametrize("hidden_size", [8, 20000])
 def test_a_checkpoint_too_large_to_write_leaves_the_older_one(start, saved, tmp_path, hidden_size):
-    """The graph that is written beside it, or the checkpoint itself."""
+    """What is too large is the graph beside the checkpoint, or the checkpoint itself."""
     flags = ["--hidden-size", str(hidden_size)]
     assert start("--steps", "3", *flags).wait(SECONDS) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "c").glob("model.ckpt-3.*")}
@@ -347,7 +348,7 @@ def test_two_trainings_in_one_directory(start, saved):
     until(saved, SECONDS)
     second = start("--steps", "200000", name="second")
     assert statuses({"second": second}) == {"second": 2}
-    assert second.lines("error") == ["c: another training is at work there"]
+    assert second.lines("error") == ["c: another training is running there"]
     assert first.status is None
     first.kill()
     reached = saved()

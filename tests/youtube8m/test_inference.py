@@ -36,7 +36,7 @@ SMALL = {"clusters": 8, "hidden_size": 16}
 
 
 def save(directory, step=7, seed=1, scale=1.0, **values):
-    """Saves a model of the digits with random variables, as a training would, and gives the checkpoint's name."""
+    """Saves a model of the digits with random variables, as a training would, and returns the checkpoint's name."""
     given = dict(SMALL, checkpoint=str(directory), digits=str(directory / "digits"))
     options = flags.inference("", "validate").parse_args([], argparse.Namespace(**dict(given, **values)))
     settings = kept.settle(options)
@@ -48,7 +48,7 @@ def save(directory, step=7, seed=1, scale=1.0, **values):
         session.run(tf.global_variables_initializer())
         rng = np.random.RandomState(seed)
         for variable in tf.global_variables():
-            # So that the moving averages are not what they are at first.
+            # So that the moving averages differ from their initial values.
             noise = rng.uniform(0.5, 1.5, variable.shape.as_list()) * scale
             session.run(variable.assign(variable * noise + 0.1 * noise))
         session.run(tf.train.create_global_step().assign(step))
@@ -68,7 +68,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def work(saved, tmp_path, monkeypatch):
-    """The current directory, a copy of `saved` in which a test may do as it likes."""
+    """The current directory, a copy of `saved` that a test may change."""
     directory = tmp_path / "work"
     shutil.copytree(str(saved), str(directory))
     # TensorFlow keeps absolute names.
@@ -228,7 +228,7 @@ def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
 
 
 def test_waiting_may_begin_before_the_training(empty, capsys, monkeypatch):
-    # Of a model that only the settings that come with it describe.
+    # Only the settings that are saved with the model describe it.
     monkeypatch.setattr(
         tf.train,
         "checkpoints_iterator",
@@ -285,7 +285,7 @@ def test_published_checkpoints_are_restored_by_name(tmp_path, capsys, rng, monke
         (evaluate, ["--preset", "mean"], "trained with preset gated-netvlad, clusters 8, hidden_size 16"),
         (evaluate, ["--data", "digits/test*"], "digits/test*: expected videos with labels, got none"),
         (evaluate, ["--num-classes", "5"], "expected labels from 0 to 4 (num_classes), got"),
-        (evaluate, ["--timeout", "1"], "argument --timeout: expected --continuous beside it"),
+        (evaluate, ["--timeout", "1"], "argument --timeout: expected --continuous with it"),
         (evaluate, ["--timeout", "-1"], "argument --timeout: expected a number of at least 0, got -1"),
         (predict, ["--preset", "best"], "argument --preset: invalid choice: 'best'"),
         (predict, ["--batch-size", "0"], "argument --batch-size: expected a positive integer, got 0"),
@@ -356,7 +356,7 @@ def test_checkpoints_that_their_state_does_not_name_are_told(work, tmp_path, sav
         name = str(saved / "model.ckpt-7") if state == "of another place" else "model.ckpt-6"
         (work / "checkpoint").write_text(f'model_checkpoint_path: "{name}"')
     for path in (".", str(work), f"{work}/"):
-        message = f"^{re.escape(path)}: no checkpoint named by a file `checkpoint`, but model.ckpt-7$"
+        message = f"^{re.escape(path)}: expected a file `checkpoint` that names one of model.ckpt-7$"
         for function in (checkpoints.latest, checkpoints.latest_or_none):
             with pytest.raises(errors.UserError, match=message):
                 function(path)
@@ -431,7 +431,7 @@ def test_a_cut_checkpoint_is_named(work, monkeypatch, capsys):
 
 
 def error_of(work, program, monkeypatch, capsys, arguments):
-    """The one line that a program writes to stderr; it writes nothing else, to stdout neither, and no files."""
+    """The one line that a program writes to stderr. It writes nothing to stdout, and no files."""
     before = sorted(work.iterdir())
     monkeypatch.setattr(sys, "argv", [program.__file__, "--checkpoint", "."] + arguments)
     with pytest.raises(SystemExit) as exit:

@@ -9,11 +9,11 @@ import pytest
 from support import child
 from yt8m import submission
 
-# A tenth of them, to compare with, has to fill what the input and TensorFlow's allocator keep.
+# The few videos, to compare with, have to be enough to fill the buffers of the input and of TensorFlow's allocator.
 FEW, MANY = 20000, 200000
-SLACK = 2**25  # bytes; the confidences of the others alone take 72 MB, and their ids 10 MB
+SLACK = 2**25  # bytes; the confidences of the additional videos alone take 72 MB, and their ids 10 MB
 
-# Not by resource.getrusage, which tells a process of the memory that its parent had when it was started.
+# Not resource.getrusage, which starts at the memory that the parent process had.
 PEAK = """
 import importlib, re, sys
 file, directory, name, *arguments = sys.argv[1:]
@@ -40,7 +40,7 @@ def test_averages_take_no_more_memory_for_more_videos(tmp_path, monkeypatch):
     rng, peaks = np.random.RandomState(1), []
     confidences = -np.sort(-rng.rand(8, 50))
     for count in (FEW, MANY):
-        # The other has them in another order.
+        # The other file has the videos in another order.
         for path, numbers in [("one.csv", range(count)), ("other.csv", reversed(range(count)))]:
             with submission.writer(path) as write:
                 for number in numbers:

@@ -1,4 +1,4 @@
-"""The models against what the published program gave, and their own promises."""
+"""The models have the numbers of the published program, and keep their own promises."""
 
 import re
 
@@ -38,7 +38,7 @@ def test_golden(name, mode, padding, session):
     )
     checkpoints.restore(session, str(GOLDENS / name / "model.ckpt"), settings)
     predictions, loss, regularization = session.run(built)
-    # Achievable are 5e-7, 3e-7 and 2e-7.
+    # The errors can be as small as 5e-7, 3e-7 and 2e-7.
     assert np.abs(predictions - golden["predictions_" + mode]).max() < 1.5e-6
     np.testing.assert_allclose(loss, golden["loss_" + mode], rtol=9e-7)
     np.testing.assert_allclose(regularization, golden["regularization_" + mode], rtol=6e-7)

@@ -10,7 +10,7 @@ from support.golden import of_kind
 from support.youtube8m import GOLDENS, golden_settings
 from yt8m import presets, step
 
-# The others differ from one of these in their pooling alone, which has goldens of its own.
+# The other models differ from one of these only in the pooling, which has goldens of its own.
 DEFAULT = ("gated-netvlad", "gated-soft-dbow", "gru", "lstm")
 each_preset = pytest.mark.parametrize(
     "preset", [pytest.param(name, marks=[] if name in DEFAULT else pytest.mark.long) for name in presets.SUBMISSION]

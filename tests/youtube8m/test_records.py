@@ -13,12 +13,12 @@ from yt8m import digits, errors, presets, records, writing
 from yt8m.settings import Data
 
 SIZES = {"rgb": 5, "audio": 3}
-# What the digits say of the data.
+# The settings of the digits that are about the data.
 DIGITS = {name: value for name, value in presets.DIGITS.items() if name in vars(Data())}
 
 
 def reading(*files, **values):
-    """How small files are read, a `Data`."""
+    """The `Data` for reading small files."""
     result = Data([str(file) for file in files], readers=2, feature_sizes=tuple(SIZES.values()), num_classes=7)
     return dataclasses.replace(result, **{"max_frames": 6, "frame_sampling": "all", "batch_size": 3, **values})
 
@@ -43,7 +43,7 @@ def joined(parts):
 
 
 def problem(chosen, **arguments):
-    """What reading the records complains of."""
+    """The problem that reading the records reports."""
     with pytest.raises((errors.UserError, tf.errors.InvalidArgumentError)) as error:
         batches(chosen, **arguments)
     return errors.problem_of(error.value)
@@ -107,7 +107,7 @@ def numbered(tmp_path):
 
 
 def places(batch):
-    """The numbers of the frames in a batch of `numbered`, [B, F]; 0.5 above 127 for padding."""
+    """The numbers of the frames in a batch of `numbered`, [B, F]; 127.002 for padding."""
     return (batch["frames"][:, :, 0] - 4 / 512 + 2) * 255 / 4
 
 
@@ -116,7 +116,7 @@ def test_random_frames(numbered):
     drawn = np.round(places(read)).astype(int)
     assert drawn.shape == (40, 50)
     for video, of_video, count in zip(read["id"], drawn, read["num_frames"]):
-        # Each real frame within max_frames is among 50 draws, but for one in 800, and no other is.
+        # Each real frame within max_frames is among 50 draws in all but one of 800 cases, and no other frame is.
         length = min(int(video) % 10 + 1, 8)
         assert count == length
         assert of_video.max() < length and len(set(of_video)) >= length - 1
@@ -155,7 +155,7 @@ def test_training_shuffles_and_repeats(numbered):
     assert {len(part["id"]) for part in parts} == {16}
     ids = list(joined(parts)["id"])
     counts = np.unique(ids, return_counts=True)[1]
-    assert len(counts) == 40 and counts.min() >= 8  # of 10 passes, the last ones not over
+    assert len(counts) == 40 and counts.min() >= 8  # of 10 passes, the last of which are not complete
     assert ids[:40] != sorted(ids[:40], key=int) and ids[:40] != ids[40:80]
     assert ids != list(joined(batches(chosen, training=True, seed=1, limit=25))["id"])
 
@@ -242,7 +242,7 @@ def test_damaged_shard(tmp_path, good, capsys, kind):
     path = tmp_path / "sch\u00e4dlich"
     data, left = damaged(good.read_bytes(), kind)
     path.write_bytes(data)
-    cause = f"{path}: corrupt or truncated: records were read of {left} bytes out of {len(data)}"
+    cause = f"{path}: corrupt or truncated: the readable records have {left} bytes out of {len(data)}"
     assert problem(reading(good, path)) == cause
     read = joined(batches(reading(good, path, skip_corrupt=True)))
     assert len(read["id"]) == 5 + left // (len(good.read_bytes()) // 5)
@@ -295,14 +295,14 @@ def test_compressed_shards(tmp_path, good, compress):
     both = [joined(batches(reading(file))) for file in (good, path)]
     np.testing.assert_array_equal(both[0]["frames"], both[1]["frames"])
     path.write_bytes(compress(plain)[:-60])
-    assert "compressed: corrupt or truncated: records were read of" in problem(reading(path))
+    assert "compressed: corrupt or truncated: the readable records have" in problem(reading(path))
 
 
 def test_a_compressed_shard_without_its_end(tmp_path, good):
     """All its records can still be read."""
     path = tmp_path / "compressed"
     path.write_bytes(gzip.compress(good.read_bytes())[:-8])
-    assert re.match(f"{path}: corrupt or truncated: records were read of [0-9]+ bytes$", problem(reading(path)))
+    assert re.match(f"{path}: corrupt or truncated: the readable records have [0-9]+ bytes$", problem(reading(path)))
 
 
 @pytest.mark.parametrize("name", ["br [1]/tr[0].x", "a*?.x", "{b}.x", "c\\d.x", "\u00fc \u30e2.x"])

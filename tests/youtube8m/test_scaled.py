@@ -1,4 +1,4 @@
-"""Pooling of samples that are scaled on the way equals that of scaled samples, with all gradients."""
+"""Layers that scale their samples equal layers whose samples are scaled first, in outputs and all gradients."""
 
 import numpy as np
 import pytest

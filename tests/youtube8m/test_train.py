@@ -42,7 +42,7 @@ def two_steps(digits, tmp_path_factory):
 
 @pytest.fixture
 def trained(two_steps, work):
-    """The same as the directory c in the current one."""
+    """A copy of `two_steps`, the directory c in the current one."""
     shutil.copytree(two_steps, "c")
 
 
@@ -110,7 +110,7 @@ def test_step_is_adam_on_clipped_gradients(session, rng):
         gradient = gradients[name] * min(1, 0.05 / np.linalg.norm(gradients[name]))
         np.testing.assert_allclose(after[name + "/Adam"], 0.1 * gradient, rtol=1e-4, atol=1e-8)
         change = after[name] - before[name]
-        # Adam's first step. Where the gradient is but rounding, so is the step.
+        # Adam's first step. Where the gradient is only a rounding error, so is the step.
         expected = -0.005 * gradient / (np.abs(gradient) + 1e-8 / 0.001**0.5)
         is_clear = np.abs(gradient) > 1e-5
         np.testing.assert_allclose(change[is_clear], expected[is_clear], rtol=2e-3)
@@ -241,7 +241,7 @@ def test_trains_and_resumes(work, digits, capsys):
     assert "\r" not in error
     assert re.match(r"train: 12/12 \[.*, loss \S+, GAP \S+, \d+ examples/s\]$", error.splitlines()[-1])
     train.main(["--steps", "12", *flags])
-    message = f"{checkpoints.latest(directory)}: nothing was trained, it has had 12 of 12 steps already\n"
+    message = f"{checkpoints.latest(directory)}: not trained further, because it already had 12 of 12 steps\n"
     assert capsys.readouterr().out == message
     again = values(directory)
     assert sorted(first) == sorted(again)
@@ -252,12 +252,12 @@ def test_trains_and_resumes(work, digits, capsys):
     train.main(["--steps", "20", *flags])
     last = values(directory)
     assert last["global_step"] == 20
-    # Adam's own variables went on too.
+    # Adam's own variables continued too.
     np.testing.assert_allclose(last["beta2_power"], 0.999**21, rtol=1e-4)
-    assert index.stat().st_mtime_ns == written  # Overwritten, it would be damaged for a moment.
+    assert index.stat().st_mtime_ns == written  # While it is overwritten, a checkpoint is damaged for a moment.
     output, error = capsys.readouterr()
     assert output.splitlines()[-1] == f"{checkpoints.latest(directory)}: trained 20 steps"
-    assert f"note: {os.path.join(directory, 'model.ckpt-12')}: goes on from step 12 of 20\n" in error
+    assert f"note: {os.path.join(directory, 'model.ckpt-12')}: continues from step 12 of 20\n" in error
     scalars = {}
     for path in sorted(pathlib.Path(directory).glob("events*")):
         for event in tf.train.summary_iterator(str(path)):
@@ -317,7 +317,7 @@ def test_the_seed_is_one_for_all_runs(digits, capsys, known):
 def test_checkpoints_that_would_not_be_continued_are_named(digits, capsys):
     os.remove(os.path.join("c", "checkpoint"))
     message = fails(capsys, "--steps", "4", "--digits", digits, *MEAN)
-    assert message == "c: no checkpoint named by a file `checkpoint`, but model.ckpt-0, model.ckpt-2"
+    assert message == "c: expected a file `checkpoint` that names one of model.ckpt-0, model.ckpt-2"
 
 
 @pytest.mark.usefixtures("trained")
@@ -332,7 +332,7 @@ def test_a_checkpoint_of_another_architecture(digits, capsys):
 
 
 def interrupted_at(count, monkeypatch, action):
-    """Lets the action happen in the step of that number."""
+    """Performs the action in the step of that number."""
     show = training._Monitor.show
 
     def acting(self, values):
@@ -355,7 +355,7 @@ def test_a_signal_saves_a_checkpoint(work, digits, capsys, monkeypatch):
     assert ended.value.code == 128 + signal.SIGTERM
     last = capsys.readouterr().err.splitlines()[-1]
     name = os.path.join("c", "model.ckpt-5")
-    assert last.split(": ", 1)[1] == f"interrupted: {name}: saved after 5 of 1000 steps, to go on from"
+    assert last.split(": ", 1)[1] == f"interrupted: {name}: saved at step 5 of 1000, to continue later"
     assert values("c")["global_step"] == 5
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
@@ -372,7 +372,7 @@ def test_a_closed_log_saves_a_checkpoint(work, digits, monkeypatch):
 
 
 def test_a_second_signal_acts_as_it_did():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored in the background of a script.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A script's background jobs ignore SIGINT.
     try:
         with training.Interrupts() as interrupts:
             SEND(signal.SIGINT)
@@ -388,7 +388,7 @@ def test_a_second_signal_acts_as_it_did():
     "steps, rate, problem",
     [
         ("50", "1e30", r"step [1-9]: expected a finite loss, got (nan|inf|-inf)\. The checkpoints before it are kept"),
-        # Here the loss of the last step is finite still.
+        # Here the loss of the last step is still finite.
         ("1", "1e39", r"c.model\.ckpt-1: is not written: \S+ is not finite\. The checkpoints before it are kept"),
     ],
 )
@@ -402,8 +402,8 @@ def test_what_is_not_finite_is_not_saved(work, digits, capsys, steps, rate, prob
 def test_a_second_training_is_refused(work, digits, capsys):
     with training.locked("c"):
         message = fails(capsys, "--steps", "2", "--digits", digits, *MEAN)
-    assert message == "c: another training is at work there"
-    # What a process has left that was killed while it wrote a checkpoint.
+    assert message == "c: another training is running there"
+    # The files of a process that was killed while it wrote a checkpoint.
     os.makedirs(os.path.join("c", "model.ckpt-9_temp_1f"))
     left = ["model.ckpt-9_temp_1f/part", "model.ckpt-9.index.tempstate1", "settings.json.5e.partial"]
     for name in [*left, "checkpoint.tmp" + "0f" * 16, "model.ckpt-9.meta.tmp" + "0f" * 16]:
@@ -518,7 +518,7 @@ def test_damage_is_met_later(work, digits, capsys):
     flags = ["--data", "bad.tfrecord", "--num-classes", "10", "--feature-sizes", "9,6", *MEAN]
     flags += ["--frame-sampling", "all", "--max-frames", "36", "--batch-size", "64", "--steps", "30"]
     message = fails(capsys, *flags)
-    assert message.lstrip("./").startswith("bad.tfrecord: corrupt or truncated: records were read of ")
+    assert message.lstrip("./").startswith("bad.tfrecord: corrupt or truncated: the readable records have ")
     train.main([*flags, "--skip-corrupt"])
     assert values("c")["global_step"] == 30
     assert "1 such so far" in capsys.readouterr().err

@@ -20,7 +20,7 @@ FEW = "--batch-size 3 --iterations 10 --steps 2"
 
 
 def changes(command):
-    """What makes a command small, flags that count more than its own."""
+    """The flags that make a command small. They override its own."""
     if "compare.py" in command:
         return "--presets mean,netfv --steps 2"
     if "measure.py" in command:

@@ -1,9 +1,9 @@
-"""Frame-level YouTube-8M, in the data's order: flags, settings, records, model, training, inference."""
+"""What the programs share, in the order of its use: flags, settings, records, model, training, inference."""
 
 import pathlib
 import sys
 
-# Where `loupe_examples` is, what this example shares with examples/digits.py.
+# The directory of `loupe_examples`, which this example shares with examples/digits.py.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from loupe_examples import commandline, errors

@@ -1,4 +1,4 @@
-"""Checkpoints: found, compared with a model, and restored."""
+"""Finds checkpoints, compares them with a model, and restores them."""
 
 import contextlib
 import glob
@@ -11,11 +11,11 @@ from loupe_examples.errors import UserError, problem_of
 
 from yt8m.settings import FILE, load, model_values, of_preset
 
-SHOWN = 3  # How many of the variables that differ an error names.
+SHOWN = 3  # How many differing variables an error names.
 
 
 def latest(path):
-    """The checkpoint of that name, with one of those files, or the latest of that directory; or a `UserError`."""
+    """Finds a checkpoint by its name, by one of its files or as its directory's latest. Else raises a `UserError`."""
     if tf.io.gfile.isdir(path):
         names = [latest_or_none(path)]
     else:
@@ -27,15 +27,15 @@ def latest(path):
 
 
 def latest_or_none(directory):
-    """The name of a directory's latest checkpoint; None if no checkpoints lie there.
+    """The name of a directory's latest checkpoint; None if it has no checkpoints.
 
-    Raises a `UserError` if some do but the file `checkpoint`, by which TensorFlow finds the latest, names none of them.
+    Raises a `UserError` if it has some, and the file `checkpoint`, where TensorFlow looks for the latest, names none.
     """
     name = tf.train.latest_checkpoint(directory)
     found = sorted(glob.glob(os.path.join(glob.escape(directory), "*.index")))
     if found and (name is None or os.path.realpath(f"{name}.index") not in map(os.path.realpath, found)):
         there = ", ".join(os.path.basename(file)[: -len(".index")] for file in found)
-        raise UserError(f"{directory}: no checkpoint named by a file `checkpoint`, but {there}")
+        raise UserError(f"{directory}: expected a file `checkpoint` that names one of {there}")
     return name
 
 
@@ -47,32 +47,32 @@ def is_last(checkpoint):
 
 @contextlib.contextmanager
 def named(path):
-    """A context in which an error of TensorFlow becomes a `UserError`: the problem that was found in a record, or else
-    the path, of a checkpoint or its directory, and what TensorFlow says.
+    """A context in which an error of TensorFlow becomes a `UserError`. Its message is the problem that was found in a
+    record, or else the path, of a checkpoint or its directory, and TensorFlow's message.
     """
     try:
         yield
     except tf.errors.OpError as error:
-        # Without the operation and where it was made.
+        # The message without the operation and the place where it was created.
         cause = re.sub("^Graph execution error:.*?Node: '[^']*'", "", error.message, flags=re.DOTALL).split("[[")[0]
         raise UserError(problem_of(error) or f"{path}: {cause.strip()}") from error
 
 
 def remove_unfinished(directory):
-    """Removes what processes have left behind that were killed while they wrote a checkpoint."""
-    # Of the variables; of other files that TensorFlow writes, such as the graph; of the settings.
+    """Removes the files of processes that were killed while they wrote a checkpoint."""
+    # Parts of the variables, of other files that TensorFlow writes, such as the graph, and of the settings.
     for pattern in ("model.ckpt-*.tempstate*", "model.ckpt-*_temp*", "*.tmp" + "[0-9a-f]" * 32, f"{FILE}.*.partial"):
         for name in glob.glob(os.path.join(glob.escape(directory), pattern)):
-            shutil.rmtree(name, ignore_errors=True)  # A directory; a file stays.
+            shutil.rmtree(name, ignore_errors=True)  # Removes a directory, and ignores a file.
             with contextlib.suppress(OSError):
                 os.remove(name)
 
 
 class Saver(tf.train.Saver):
-    """Saves all variables, if all are finite, and keeps so many checkpoints. It writes none a second time."""
+    """Saves all variables, if all are finite, and keeps the last `keep` checkpoints. It writes none twice."""
 
     def __init__(self, keep):
-        # By relative names, a directory that is copied or moved goes on with its own checkpoints.
+        # With relative names, a training in a copied or moved directory continues from the checkpoints there.
         super().__init__(max_to_keep=keep, save_relative_paths=True)
         self._checked = [variable for variable in tf.global_variables() if variable.dtype.base_dtype.is_floating]
         finite = []
@@ -82,11 +82,11 @@ class Saver(tf.train.Saver):
         self._finite = tf.stack(finite)
 
     def save(self, session, save_path, global_step=None, **arguments):
-        """As that of TensorFlow, or a `UserError` if a variable is not finite. Then the older checkpoints stay."""
+        """Saves as TensorFlow does. If a variable is not finite, raises a `UserError` and keeps older checkpoints."""
         directory, name = os.path.dirname(save_path), f"{save_path}-{global_step}"
         if not os.path.exists(os.path.join(directory, FILE)):  # TensorFlow would make the directory again.
             raise UserError(f"{name}: cannot be written: {directory} was removed")
-        # Overwritten, it would be damaged for a moment.
+        # While it is overwritten, a checkpoint is damaged for a moment.
         if tf.train.latest_checkpoint(directory) == name:
             return name
         strange = [v.op.name for v, is_finite in zip(self._checked, session.run(self._finite)) if not is_finite]
@@ -108,14 +108,14 @@ def newest(directory):
 
 
 def compare(checkpoint, variables, settings):
-    """Raises a `UserError` if a checkpoint does not hold all of the variables, a list, in their shapes."""
+    """Raises a `UserError` if a checkpoint does not hold all of the variables, a list, with their shapes."""
     with named(checkpoint):
         shapes = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
     expected = _full_shapes(variables)
     differing = [name for name in expected if shapes.get(name) != expected[name]]
     if not differing:
         return
-    # What an optimiser keeps of a variable differs where the variable does.
+    # An optimiser's variables differ wherever the model's do, so naming those is enough.
     of_model = _full_shapes(tf.trainable_variables() + tf.model_variables())
     differing = [name for name in differing if name in of_model] or differing
     # The weights first, whose shapes say most.
@@ -128,7 +128,7 @@ def compare(checkpoint, variables, settings):
 
 
 def _hint(checkpoint, settings):
-    """Which settings make the model that of the checkpoint, as far as they are known."""
+    """Says which settings the checkpoint needs, as far as they are known."""
     kept, built = load(checkpoint), model_values(settings)
     differing = [name for name in built if kept.get(name, built[name]) != built[name]]
     if "preset" in differing:
@@ -152,7 +152,7 @@ def restore(session, checkpoint, settings):
 
 
 def _full_shapes(variables):
-    """Name to shape, the parts of a partitioned variable as the one that the checkpoint holds."""
+    """The shapes by name. The parts of a partitioned variable count as one, because the checkpoint holds one."""
     shapes = {}
     for variable in variables:
         part = variable._get_save_slice_info()

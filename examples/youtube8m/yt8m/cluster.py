@@ -4,8 +4,8 @@ For example, on each host with its own `task`::
 
     TF_CONFIG={"cluster": {"ps": ["a:2222"], "worker": ["b:2222", "c:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Worker 0 is the chief, unless there is a job `chief` (or `master`). The chief has a heartbeat, a variable on each
-parameter server: it counts the chief's steps, and ends with a mark. The other processes watch it.
+Worker 0 is the chief, unless there is a job `chief` (or `master`). The chief's heartbeat is a variable on each
+parameter server. It counts the chief's steps, and holds one of the `MARKS` at the end. The other processes watch it.
 
 Use a cluster in a trusted network only: TensorFlow's servers listen on all interfaces and accept anyone.
 """
@@ -21,7 +21,7 @@ from loupe_examples.errors import Interrupted, UserError, warn
 
 CHIEFS = ("chief", "master")
 MARKS = COMPLETE, STOPPED = -1, -2
-GRACE = 10  # seconds in which every process sees a mark, or gets a signal that is sent to all
+GRACE = 10  # seconds within which every process sees a mark, or gets a signal that is sent to all
 
 
 def from_environment(wait_seconds):
@@ -39,9 +39,9 @@ def from_environment(wait_seconds):
 
 
 class Cluster(tf.train.SessionRunHook):
-    """The cluster, seen from one of its processes. As a hook of the training's sessions, it is the heartbeat.
+    """The cluster, seen from one of its processes. As a hook of the training's sessions, it runs the heartbeat.
 
-    `addresses` lists those of each job (ps, worker, and maybe chief). If the heartbeat stands still for `wait_seconds`,
+    `addresses` has a list for each job (ps, worker, and maybe chief). If the heartbeat stands still for `wait_seconds`,
     the process gives up. Raises a `ValueError` for an impossible cluster or process, a `UserError` for an address.
     """
 
@@ -81,7 +81,7 @@ class Cluster(tf.train.SessionRunHook):
         self.target = self._server.target
 
     def serve(self, interrupts):
-        """Serves variables until the chief has put a mark and the workers have had time to see it."""
+        """Serves variables until the chief has set a mark and the workers have had time to see it."""
         self.start()
         with tf.Graph().as_default(), tf.Session(self.target, config=self.config()) as session:
             count = self._counter(self._index).read_value()
@@ -90,7 +90,7 @@ class Cluster(tf.train.SessionRunHook):
                     self._hear(session.run(count))
                 except tf.errors.FailedPreconditionError:  # The chief has not begun.
                     pass
-                # After a signal, the chief saves a checkpoint. If it begins another step, it did not get the signal.
+                # After a signal, the chief saves a checkpoint. If it still takes steps, it did not get the signal.
                 if interrupts.number and (self._count is None or self._heard > interrupts.time + GRACE):
                     break
                 self._check_silence()

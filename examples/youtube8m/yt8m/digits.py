@@ -1,8 +1,8 @@
 """Scikit-learn's handwritten digits as frame-level YouTube-8M records.
 
 A digit of 8x8 pixels is a video, and its 3x3 patches that are not blank are the frames: `rgb` is the 9 pixels, `audio`
-the sums of the 3 rows and of the 3 columns, as bytes. A seventh of the 1797 digits validates, a seventh tests, whose
-shards have no labels, as in the YouTube-8M test split.
+the sums of the 3 rows and of the 3 columns, as bytes. A seventh of the 1797 digits is for validation, and a seventh for
+tests. The shards of the test split have no labels, as those of YouTube-8M.
 """
 
 import os
@@ -16,7 +16,7 @@ NUM_SHARDS = {"train": 4, "validate": 2, "test": 2}
 
 
 def provide(data, split):
-    """Sets the files of data without files to a split of the digits, which are written first if they are not there."""
+    """Gives data without files those of a split of the digits, and writes the digits first if they are missing."""
     if data.files is None:
         data.files = prepare(data.digits)[split]
 
@@ -39,7 +39,7 @@ def prepare(directory):
 def _examples():
     """For each split, the list of its serialised examples."""
     images, labels = patches.digits()
-    # A seeded shuffle, because neighbours are of the same writer.
+    # A seeded shuffle, because neighbouring digits are by the same writer.
     order = np.random.RandomState(0).permutation(len(images))
     examples = {split: [] for split in NUM_SHARDS}
     for place, number in enumerate(order):
@@ -50,7 +50,7 @@ def _examples():
 
 
 def _features(image):
-    """The features of a digit, by name a uint8 array [frames, size]."""
+    """The features of a digit, a dict of uint8 arrays [frames, size] by name."""
     frames = patches.patches(image)
     frames = frames[frames.any(axis=(1, 2))]
     profiles = np.concatenate([frames.sum(axis=2), frames.sum(axis=1)], axis=1)

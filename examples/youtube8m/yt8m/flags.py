@@ -1,4 +1,4 @@
-"""The flags that programs share. `settings.settle` fills in what the command line leaves open."""
+"""The flags that programs share. `settings.settle` fills in the values that the command line does not give."""
 
 import argparse
 import dataclasses
@@ -8,20 +8,20 @@ from loupe_examples.commandline import Parser, names, positive
 from yt8m.presets import DEFAULT, DIGITS, PRESETS
 from yt8m.settings import Architecture, Data, Training
 
-USUAL = "Without a flag: as beside the checkpoint that is used, or the preset's, or the digits' own (see README.md)."
+USUAL = "Other defaults depend on the preset and on the data, or are kept with the checkpoint in use (see README.md)."
 
 
 def training(description):
     """The parser of programs that train."""
     parser = Parser(description)
     parser.add_argument(
-        "--checkpoint", metavar="DIRECTORY", help="of checkpoints and their settings (default: checkpoints/PRESET)"
+        "--checkpoint", metavar="DIRECTORY", help="directory of checkpoints and settings (default: checkpoints/PRESET)"
     )
     _add_data(parser, "train")
     _add_model(parser, DEFAULT)
     group = parser.add_argument_group("training", USUAL)
     _add_settings(group, Training)
-    group.add_argument("--shuffle-buffer", type=positive, help="among how many videos the next one is drawn")
+    group.add_argument("--shuffle-buffer", type=positive, help="from how many videos in memory the next one is drawn")
     return parser
 
 
@@ -48,13 +48,13 @@ def add_digits(parser):
 
 
 def add_output(parser, **arguments):
-    """Adds what the programs that write a submission file share."""
+    """Adds the flags of the programs that write a submission file."""
     parser.add_argument("--output", metavar="FILE", help="the submission file to write", **arguments)
-    parser.add_argument("--top", type=positive, default=20, metavar="N", help="how many classes a video gets")
+    parser.add_argument("--top", type=positive, default=20, metavar="N", help="how many classes of a video are written")
 
 
 def presets(text):
-    """Names of presets with commas between, as a type of argparse."""
+    """Names of presets, separated by commas, as a type of argparse."""
     if set(names(text)) - set(PRESETS):
         raise argparse.ArgumentTypeError(f"expected some of {', '.join(PRESETS)}, got {text}")
     return names(text)
@@ -84,7 +84,7 @@ def _add_model(parser, preset):
 
 
 def _add_settings(group, part):
-    """Adds the flags of one part of the settings. Without a default, because what is not given is settled later."""
+    """Adds the flags of one part of the settings. They have no default: `settle` later fills in missing values."""
     varying = set(DIGITS).union(*PRESETS.values())
     for field in dataclasses.fields(part):
         if not field.metadata:

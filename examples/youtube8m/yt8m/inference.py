@@ -9,16 +9,16 @@ from loupe_examples.errors import UserError
 
 from yt8m import checkpoints, metrics, model, records, submission
 
-# The metrics of `evaluate` with their names for people.
+# The metrics of `evaluate` and the names under which they are printed.
 TITLES = {"gap": "GAP", "map": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "loss": "loss"}
 
 
 def run(settings, checkpoint, names, batch_statistics=False):
     """Runs the model of a checkpoint over all records once.
 
-    Yields, for each batch of B videos, the values of these names: id, bytes [B]; labels, bool [B, V]; predictions,
-    float32 [B, V]; loss, a float32. With `batch_statistics`, batch norm uses those of the batch, and not its moving
-    averages. Raises a `UserError` if the checkpoint does not fit or predicts what is not finite, or a record is bad.
+    Yields, for each batch of B videos, the values that `names` lists: id, bytes [B]; labels, bool [B, V]; predictions,
+    float32 [B, V]; loss, a float32. With `batch_statistics`, batch norm uses the batch's statistics, not the moving
+    averages. Raises a `UserError` if the checkpoint does not fit, a prediction is not finite, or a record is bad.
     """
     with tf.Graph().as_default() as graph, checkpoints.named(checkpoint):
         records.check(settings.data, labelled=False)

@@ -7,7 +7,7 @@ TOP_K = 20  # How many predictions of a video count in the challenge.
 
 
 class Metrics:
-    """Gathers batches of predictions, then gives the metrics of all of them.
+    """Gathers batches of predictions, and computes the metrics of all of them.
 
     Keeps the score, the class and the truth of each video's 20 best predictions, 7 bytes each, and nothing else: 160 MB
     for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` are how many there were, and
@@ -30,7 +30,7 @@ class Metrics:
         self.num_labels += int(counts.sum())
         self._num_true += labels.sum(axis=0)
         self._hits_at_one += is_true[:, 0].sum()
-        # Precision at as many predictions as the video has labels. A prediction of zero predicts nothing.
+        # Precision at as many predictions as the video has labels. A prediction of zero does not count.
         within = np.arange(classes.shape[1]) < counts[:, np.newaxis]
         self._precisions += ((is_true & within & (scores > 0)).sum(axis=1) / np.maximum(counts, 1)).sum()
         self._losses += float(loss) * len(predictions)
@@ -92,11 +92,11 @@ def top_predictions(predictions, top_k):
 
 
 def _average_precision(scores, is_true, num_true):
-    """Average precision with all `num_true` labels as the denominator, also those that the predictions missed."""
+    """Average precision with all `num_true` labels as the denominator, including those that the predictions missed."""
     if num_true == 0:
         return np.nan
     found = np.count_nonzero(is_true)
     if found == 0:
         return 0.0
-    # Scikit-learn's denominator is the number found.
+    # Scikit-learn divides by the number of labels found.
     return float(average_precision_score(is_true, scores) * found / num_true)

@@ -1,6 +1,6 @@
-"""The published models: a video's frames made one vector, and that classified by experts.
+"""The published models. Each makes one vector of a video's frames, and experts classify it.
 
-In the late-fusion models the features are pooled apart, joined, projected and gated; the others are in `recurrent`.
+The late-fusion models pool each feature, and join, project and gate the results. The other models are in `recurrent`.
 """
 
 import collections
@@ -15,8 +15,8 @@ from loupe_examples.pooling import MeanPooling
 from yt8m import recurrent
 from yt8m.pooling import OF_SCALED, GatedSoftDBoW, OfScaled
 
-# By method: the classes of the first feature and of those after it, the end of the published variable scopes, and how
-# many times fewer clusters the features after the first have.
+# By method: the layer's class for the first feature and for the others, the suffix of the published variable scopes,
+# and the number by which the clusters of the first feature are divided for the others.
 POOLINGS = {
     "netvlad": (loupe.NetVLAD, loupe.NetVLAD, "VLAD", 2),
     "netrvlad": (loupe.NetRVLAD, loupe.NetRVLAD, "VLAD", 2),
@@ -31,7 +31,7 @@ Model = collections.namedtuple("Model", "predictions loss regularization")
 
 
 def build(frames, num_frames, data, architecture, is_training, labels=None):
-    """Builds a model in the current variable scope, in the published variables' names and order.
+    """Builds a model in the current variable scope, with the names and the order of the published variables.
 
     Args:
       frames: float32 [B, F, D], the features side by side, not normalised.
@@ -60,16 +60,16 @@ def build(frames, num_frames, data, architecture, is_training, labels=None):
 
 
 def build_on(batch, data, architecture, is_training):
-    """Builds a model on a batch of `records.dataset`, with its loss; otherwise as `build`."""
+    """Builds a model with its loss on a batch of `records.dataset`. The other arguments are those of `build`."""
     num_frames = batch["num_frames"]
     if data.frame_sampling == "random" and architecture.pooling not in recurrent.CELLS:
-        # Frames that were drawn at random fill the list, and what tells padding apart would cost time for nothing.
+        # Frames that were drawn at random fill the list. Looking for padding would only cost time.
         num_frames = None
     return build(batch["frames"], num_frames, data, architecture, is_training, batch["labels"])
 
 
 class LateFusion(loupe.PoolingBaseModel):
-    """The features of l2-normalised frames, pooled apart, joined, projected and gated. [B, H]"""
+    """Pools each feature of the l2-normalised frames, and joins, projects and gates the results. [B, H]"""
 
     def __init__(self, frames, data, architecture, is_training):
         max_samples = tf.dimension_value(frames.shape[1]) or tf.shape(frames)[1]
@@ -102,7 +102,7 @@ class LateFusion(loupe.PoolingBaseModel):
         return video
 
     def _scaled_later(self, rows, layers, sizes):
-        """The rows by a batch norm whose scale and shift the layers apply."""
+        """The rows after a batch norm whose scale and shift the layers apply later."""
         with tf.variable_scope("input_bn"):
             shift = tf.get_variable("beta", [sum(sizes)], initializer=tf.zeros_initializer())
             scale = tf.get_variable("gamma", [sum(sizes)], initializer=tf.ones_initializer())
@@ -135,9 +135,9 @@ def _renamed_variables(renamed):
 
 
 def _mixture_of_experts(x, num_classes, architecture):
-    """For each class, the mean of its experts' opinions of x [B, H], weighted by gates; [B, V], and the L2 penalty.
+    """Returns the probabilities of the classes for x [B, H], float32 [B, V], and the L2 penalty.
 
-    The gates are shared with a dummy expert, whose opinion is 0.
+    A probability is the mean of the experts' opinions, weighted by gates. A dummy expert, of opinion 0, has a gate too.
     """
     mixtures = architecture.mixtures
     width = tf.dimension_value(x.shape[1])

@@ -1,4 +1,4 @@
-"""The published pooling method that the 2017 toolbox lacks, and the methods of frames that are scaled on the way."""
+"""The published pooling method that the 2017 toolbox lacks, and versions of the methods that scale the samples."""
 
 import math
 
@@ -8,7 +8,7 @@ import tf_slim as slim
 
 
 class GatedSoftDBoW(loupe.PoolingBaseModel):
-    """Soft-DBoW whose counts are gated by how strongly each word occurs at its best. P = K
+    """Soft-DBoW whose counts are gated by each word's strongest occurrence. P = K
 
     With the soft assignment a, as in `loupe.SoftDBoW`::
 
@@ -34,11 +34,11 @@ class GatedSoftDBoW(loupe.PoolingBaseModel):
 
 
 class OfScaled(loupe.PoolingBaseModel):
-    """A base class before a method: its steps for the samples scale * x + shift, which are not computed.
+    """A mixin before a method's class. It pools the samples scale * x + shift without computing them.
 
     The soft assignment uses ``(scale x + shift) W = [x, 1] [scale W; shift W]``, and the sums use
     ``sum_n a (scale x + shift) = scale sum_n a x + shift sum_n a``. The gradients to scale and shift then come from the
-    weights and the sums. Through the samples [T, D], they would take more than a tenth of the time of a step.
+    weights and the sums. Computed through the samples [T, D], they would take more than a tenth of a step's time.
 
     Attributes:
       scale, shift: float32 [D], to be set before `forward`.
@@ -64,7 +64,7 @@ class OfScaled(loupe.PoolingBaseModel):
         return scale * sums + shift * tf.reduce_sum(a, axis=1, keepdims=True)
 
     def _tiled(self, sums):
-        """Scale and shift for sums [B, D, K], each [B, D, 1]: gradients sum much faster over the last axis alone."""
+        """Scale and shift as [B, D, 1] for sums [B, D, K]. Their gradients sum over the last axis, which is faster."""
         times = tf.stack([tf.shape(sums)[0], 1, 1])
         return [tf.tile(tf.reshape(value, [1, -1, 1]), times) for value in (self.scale, self.shift)]
 

@@ -1,6 +1,6 @@
-"""The published models by name, and the values for the digits: where they differ from the defaults of `settings`.
+"""The published models by name, and the values for the digits, as differences from the defaults of `settings`.
 
-None means that the model has no such thing.
+None means that the model has no such setting.
 """
 
 PLAIN = {"gating": False, "probability_gating": False, "moe_l2": 1e-8}
@@ -15,7 +15,7 @@ RECURRENT = {
     "learning_rate_decay": 0.9,
 }
 
-# The seven whose average is the published submission.
+# The seven models whose average is the published submission.
 SUBMISSION = {
     "gated-netvlad": {"pooling": "netvlad", "clusters": 256},
     "gated-netrvlad": {"pooling": "netrvlad", "clusters": 256, "steps": 600000},
@@ -29,7 +29,7 @@ SUBMISSION = {
 }
 PRESETS = dict(
     SUBMISSION,
-    # Not in the published table: the same without gates, and the baseline.
+    # Not part of the published submission: three methods without gates, and a baseline.
     netvlad=dict(PLAIN, pooling="netvlad", clusters=256),
     netrvlad=dict(PLAIN, pooling="netrvlad", clusters=256),
     netfv=dict(PLAIN, pooling="netfv", clusters=128),
@@ -37,7 +37,7 @@ PRESETS = dict(
 )
 DEFAULT = "gated-netvlad"
 
-# In place of the preset's, if its model has it, where the digits are the data: a small model that learns in seconds.
+# For the digits, these replace the preset's values, where its model has them: a small model that learns in seconds.
 DIGITS = {
     "feature_names": ("rgb", "audio"),
     "feature_sizes": (9, 6),
@@ -48,11 +48,11 @@ DIGITS = {
     "clusters": 32,
     "hidden_size": 64,
     "cells": 32,
-    # Slower moving averages would not arrive in so few steps.
+    # Slower moving averages would not converge in so few steps.
     "batch_norm_decay": 0.9,
     "batch_size": 64,
     "learning_rate": 0.005,
-    # At the end the weights must rest, or the moving averages lag behind them: half of the seeds fell to a GAP of 0.9.
+    # If the weights still move at the end, the moving averages lag behind: GAP fell to 0.9 with half of the seeds.
     "learning_rate_decay": 0.8,
     "learning_rate_decay_examples": 6000,
     "steps": 1000,

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from loupe_examples.errors import PROBLEM, UserError, warn
 
-FRAMING = 16  # bytes of a TFRecord beside its content: the length, and a checksum of each
-LABELLED = 1000  # among so many videos one has to have labels, to train on them
+FRAMING = 16  # bytes of a TFRecord besides its content: the length, and a checksum of each
+LABELLED = 1000  # how many videos are searched for one with labels before a training
 
 
 def matching(patterns):
@@ -51,7 +51,7 @@ def dataset(data, training=False, seed=0):
     Returns:
       A dataset of dicts of B videos. F is `data.max_frames` if all frames are taken, else `data.iterations`:
         id: string [B].
-        frames: float32 [B, F, D], dequantised, the features side by side. Those that are sampled at random fill the
+        frames: float32 [B, F, D], dequantised, the features side by side. Frames sampled at random fill the
           list; otherwise there are zeros from `num_frames` on.
         num_frames: int32 [B], how many frames the videos have, F at most.
         labels: bool [B, V]. All are False where a record has no labels.
@@ -94,7 +94,7 @@ def check(data, labelled=True):
 
 
 class _Shards:
-    """The files, each read as a dataset of its good videos. One with other videos or with damage is examined."""
+    """The files, each read as a dataset of its good videos. A file with bad videos or damage is examined."""
 
     def __init__(self, data):
         self.files = matching(data.files)
@@ -103,9 +103,9 @@ class _Shards:
         self.examined = set()  # files
 
     def videos(self, file):
-        """A dataset of the good videos of a file: dicts with id, labels [V] and frames, by feature the strings [N]."""
+        """A dataset of the good videos of a file: dicts of id, labels [V] and frames, strings [N] by feature."""
         compression = tf.ensure_shape(tf.numpy_function(_compression, [file], tf.string), [])
-        # This leaves out what cannot be parsed and the rest of a damaged file. The sizes of the good videos tell of it.
+        # This leaves out bad records and the rest of a damaged file. The sizes of the good videos then do not add up.
         videos = tf.data.TFRecordDataset(file, compression).map(self._video)
         videos = videos.apply(tf.data.experimental.ignore_errors())
         nothing = {name: tf.constant([], tf.string) for name in self.data.feature_names}
@@ -125,7 +125,7 @@ class _Shards:
         return videos.filter(lambda video, is_video: is_video).map(lambda video, is_video: video)
 
     def _video(self, serialized):
-        """A record's video, and its size in the file. A bad one has neither a name nor a size."""
+        """A record's video, and its size in the file. A bad video gets an empty name and a size of 0."""
         name_or_nothing = tf.io.FixedLenFeature([], tf.string, "")
         context, lists = tf.io.parse_single_sequence_example(
             serialized,
@@ -146,16 +146,16 @@ class _Shards:
         return {"id": tf.where(is_good, name, ""), "labels": labels, "frames": lists, "size": tf.cast(size, tf.int64)}
 
     def _examine(self, file, num_bytes):
-        """Looks, once, for what is wrong with a file whose good videos have so many bytes. Returns False.
+        """Looks once for problems in a file whose good videos have `num_bytes`. Returns False.
 
-        Raises a ValueError, which TensorFlow turns into an InvalidArgumentError, for what may not be skipped.
+        Raises a ValueError, which TensorFlow turns into an InvalidArgumentError, for a problem that may not be skipped.
         """
         name = file.decode("utf-8")
         if name not in self.examined:
             self.examined.add(name)
             for problem, what in _problems(name, num_bytes, self.data):
                 if not self.data.skip_corrupt:
-                    # With the escapes that `errors.problem_of` takes back.
+                    # `errors.problem_of` undoes this escaping.
                     raise ValueError(PROBLEM.format(codecs.escape_encode(problem.encode("utf-8"))[0].decode("ascii")))
                 self.num_skipped += 1
                 warn(f"{problem}; skipped {what}, {self.num_skipped} such so far")
@@ -163,13 +163,13 @@ class _Shards:
 
 
 def _problems(file, num_good, data):
-    """Yields what is wrong with a file whose good videos have so many bytes, and what of it has to be skipped."""
+    """Yields each problem of a file whose good videos have `num_good` bytes, and the part that has to be skipped."""
     try:
         compression = _compression(file.encode("utf-8"))
         size, num_bytes = _size(file, compression), 0
         if size == num_good > 0:
             return
-        with contextlib.suppress(tf.errors.DataLossError):  # The size tells of it too.
+        with contextlib.suppress(tf.errors.DataLossError):  # The size shows such damage too.
             for serialized in tf.io.tf_record_iterator(file, tf.io.TFRecordOptions(compression.decode("ascii"))):
                 num_bytes += FRAMING + len(serialized)
                 example = _parsed(serialized)
@@ -182,7 +182,7 @@ def _problems(file, num_good, data):
             yield f"{file}: expected TFRecords, got {kind}", "it"
         elif num_bytes != size:
             out_of = "" if size is None else f" out of {size}"
-            yield f"{file}: corrupt or truncated: records were read of {num_bytes} bytes{out_of}", "the rest"
+            yield f"{file}: corrupt or truncated: the readable records have {num_bytes} bytes{out_of}", "the rest"
     except tf.errors.OpError as error:
         yield f"{file}: {error.message}", "it"
 
@@ -191,7 +191,7 @@ def _parsed(serialized):
     """A SequenceExample; None, if something else is serialised."""
     try:
         example = tf.train.SequenceExample.FromString(serialized)
-    except Exception:  # Each version of protobuf has its own.
+    except Exception:  # Each version of protobuf raises an error of its own.
         return None
     return example if example.HasField("context") or example.HasField("feature_lists") else None
 
@@ -275,7 +275,7 @@ def _shown(feature):
 
 
 def _without_autotune(data):
-    # In TensorFlow 1.15 it crashes the process when a session closes after an error.
+    # In TensorFlow 1.15, autotune crashes the process when a session closes after an error.
     options = tf.data.Options()
     if not hasattr(options, "autotune"):
         options.experimental_optimization.autotune = False
@@ -293,8 +293,8 @@ def _sampled(video, data, seed):
     elif data.frame_sampling == "run":
         starts = tf.maximum(num_frames - size, 0) + 1
         places += tf.cast(tf.random.stateless_uniform([1], seed) * tf.cast(starts, tf.float32), tf.int32)
-    # A product of a float below 1 and num_frames can round up to num_frames. Beyond the last frame, it is repeated, so
-    # that all strings have bytes to decode; zeros take their place later.
+    # A product of a float below 1 and num_frames can round up to num_frames. Places beyond the last frame get the last
+    # frame, so that all strings have bytes to decode; `_decoded` replaces these frames with zeros.
     places = tf.minimum(places, num_frames - 1)
     frames = {name: tf.gather(strings, places) for name, strings in video["frames"].items()}
     return dict(video, frames=frames, num_frames=tf.minimum(num_frames, size))

@@ -1,6 +1,6 @@
-"""The published recurrent models: layers of GRU or LSTM cells read the frames, and their last states are the video.
+"""The published recurrent models: layers of GRU or LSTM cells read the frames, and their last states are the result.
 
-TensorFlow's own cells need Keras 2. These have their variables and arithmetic, and run in ``tf.nn.dynamic_rnn``.
+TensorFlow's own cells need Keras 2. The cells here have the same variables and arithmetic, for ``tf.nn.dynamic_rnn``.
 B is the number of videos, N that of frames, D the width of a layer's input, and H the number of its cells.
 """
 
@@ -11,7 +11,7 @@ def last_states(frames, num_frames, architecture):
     """The states of all layers after each video's last frame, side by side. float32 [B, layers * states * H]
 
     The frames, float32 [B, N, D], are l2-normalised first. `num_frames`, an integer tensor [B], says how many leading
-    frames of each video are read. None: all. The variables are in the scope RNN/rnn/multi_rnn_cell, as in 2017.
+    frames of each video are read; None means all. The variables are in the scope RNN/rnn/multi_rnn_cell, as in 2017.
     """
     inputs, result = tf.nn.l2_normalize(frames, axis=2, epsilon=1e-12), []
     for layer in range(architecture.layers):

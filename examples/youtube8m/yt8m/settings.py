@@ -17,7 +17,7 @@ FILE = "settings.json"
 
 
 def _flag(default, help, **arguments):
-    """A setting with a flag of its name. The arguments are those of argparse's `add_argument`."""
+    """A setting with a flag of the same name. The arguments are those of argparse's `add_argument`."""
     return dataclasses.field(default=default, metadata=dict(arguments, help=help))
 
 
@@ -29,23 +29,23 @@ class Data:
     digits: str = "digits"  # the directory of the digits
     skip_corrupt: bool = False  # whether damaged files and bad videos are counted and skipped
     feature_names: tuple = _flag(("rgb", "audio"), "the features that are read, such as rgb,audio or rgb", type=names)
-    feature_sizes: tuple = _flag((1024, 128), "how many bytes a frame has of each, such as 1024,128", type=sizes)
+    feature_sizes: tuple = _flag((1024, 128), "the bytes of each feature per frame, such as 1024,128", type=sizes)
     num_classes: int = _flag(3862, "how many classes there are: 3862 from 2018 on, 4716 before", type=positive)
     max_frames: int = _flag(300, "how many leading frames of a video are read", type=positive)
     frame_sampling: str = _flag(
         "random",
-        "random: --iterations frames drawn with replacement; run: as many in a row; all: all frames there are",
+        "random: --iterations frames drawn with replacement; run: as many consecutive frames; all: all frames",
         choices=("random", "run", "all"),
     )
-    iterations: int = _flag(300, "how many frames are sampled of a video", type=positive)
+    iterations: int = _flag(300, "how many frames of a video are sampled", type=positive)
     batch_size: int = _flag(80, "how many videos a batch has", type=positive)
     readers: int = _flag(8, "how many files are read at a time", type=positive)
-    shuffle_buffer: int = 1000  # among how many videos the next one is drawn in training
+    shuffle_buffer: int = 1000  # from how many videos in memory the next one is drawn in training
 
 
 @dataclasses.dataclass
 class Architecture:
-    """What model is built. None: the model has no such thing."""
+    """Which model is built. None means that the model has no such setting."""
 
     pooling: str = None  # a key of `model.POOLINGS` or of `recurrent.CELLS`
     clusters: int = _flag(None, "how many clusters the first feature has", type=positive)
@@ -65,16 +65,16 @@ class Training:
     """How the model is trained."""
 
     steps: int = _flag(300000, "how many steps the model is trained, in all runs", type=positive)
-    learning_rate: float = _flag(0.0002, "of Adam, at first", type=not_negative)
-    learning_rate_decay: float = _flag(0.8, "the factor of each decay of the rate", type=factor)
+    learning_rate: float = _flag(0.0002, "the initial learning rate of Adam", type=not_negative)
+    learning_rate_decay: float = _flag(0.8, "the factor of each decay of the learning rate", type=factor)
     learning_rate_decay_examples: int = _flag(4000000, "how many videos are seen between decays", type=positive)
     clip_norm: float = _flag(1.0, "the largest norm of a variable's gradient; 0: not clipped", type=not_negative)
-    seed: int = _flag(None, "of the initial weights and the order of the videos (default: the first run's)", type=seed)
+    seed: int = _flag(None, "the seed of weights and order of videos (default: the first run's)", type=seed)
     towers: int = _flag(None, "how many devices share a batch (default: as many GPUs as divide it)", type=positive)
-    checkpoint_seconds: int = _flag(600, "between two checkpoints", type=positive)
+    checkpoint_seconds: int = _flag(600, "how many seconds pass between two checkpoints", type=positive)
     keep: int = _flag(5, "how many checkpoints are kept", type=positive)
-    wait_seconds: float = _flag(600, "how long a cluster's chief or server may be silent", type=above_zero)
-    summary_steps: int = _flag(100, "between TensorBoard's scalars", type=positive)
+    wait_seconds: float = _flag(600, "how many seconds a cluster's chief or server may be silent", type=above_zero)
+    summary_steps: int = _flag(100, "how many steps pass between TensorBoard's scalars", type=positive)
 
 
 @dataclasses.dataclass
@@ -88,13 +88,13 @@ class Settings:
     training: Training
 
 
-# What a checkpoint's user needs to build the model again.
+# The settings that are needed to build the model of a checkpoint again.
 _KEPT = ["feature_names", "feature_sizes", "num_classes", "max_frames", "frame_sampling", "iterations"]
 _KEPT += [field.name for field in dataclasses.fields(Architecture)]
 
 
 def of_preset(preset, checkpoint=None, **values):
-    """The settings of a preset, with other values for some of them, by name."""
+    """The settings of a preset, some of them replaced by `values`."""
     result = Settings(preset, checkpoint, Data(), Architecture(), Training())
     for name, value in dict(PRESETS[preset], **values).items():
         (part,) = [part for part in (result.data, result.architecture, result.training) if hasattr(part, name)]
@@ -105,17 +105,17 @@ def of_preset(preset, checkpoint=None, **values):
 def settle(options, saved=False):
     """The settings of a command line, whose values are attributes of `options`, or None where they are not given.
 
-    A value is, in this order, that of the command line; with `saved`, the one kept beside the checkpoint, if it is of
-    the same preset; that of `DIGITS`, if no files are given; that of the preset.
+    Each value is the first that exists of these: the one on the command line; with `saved`, the one kept beside the
+    checkpoint, if that has the same preset; the one in `DIGITS`, if no files are given; the preset's.
 
     Raises:
       UserError: if a setting is given that the preset's model does not have, names and sizes of the features differ in
-        number, or the kept settings are malformed.
+        number, the kept settings are malformed, or TensorFlow would take the checkpoint's name for a pattern.
     """
     given = {name: value for name, value in vars(options).items() if value is not None}
     checkpoint = given.get("checkpoint") or os.path.join("checkpoints", given.get("preset", DEFAULT))
     checkpoint = checkpoint if os.path.exists(checkpoint) else os.path.expanduser(checkpoint)
-    # A backslash too, but on Windows it is a separator.
+    # TensorFlow takes a backslash for a part of a pattern too, except on Windows, where it separates directories.
     for character in "*?[" + "\\" * (os.sep == "/"):
         if character in checkpoint:
             raise UserError(f"{checkpoint}: expected no {character}, which TensorFlow takes for a pattern")
@@ -139,7 +139,7 @@ def settle(options, saved=False):
 
 
 def settle_seed(settings, resumes):
-    """Sets the seed of a training, which is the first run's in all its runs. Raises a `UserError` for another seed."""
+    """Sets the seed of a training, the same in all its runs. Raises a `UserError` if another seed is given."""
     training = settings.training
     began = load(settings.checkpoint).get("seed") if resumes else None
     if training.seed is None:
@@ -150,7 +150,7 @@ def settle_seed(settings, resumes):
 
 
 def model_values(settings):
-    """What a checkpoint's user needs to build the model again, a dict."""
+    """The settings that are needed to build the model of a checkpoint again, a dict."""
     values = _values(settings)
     return dict(preset=settings.preset, **{name: values[name] for name in _KEPT})
 
@@ -188,7 +188,7 @@ def load(checkpoint):
 
 
 def _is_possible(name, value, usual):
-    """Whether a value is one that the setting's flag takes. `usual` is the preset's value."""
+    """Whether the setting's flag accepts the value. `usual` is the preset's value."""
     parts = (Data, Architecture, Training)
     (flag,) = [field.metadata for part in parts for field in dataclasses.fields(part) if field.name == name]
     if name == "pooling":

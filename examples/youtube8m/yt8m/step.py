@@ -7,7 +7,7 @@ from loupe_examples.errors import UserError, note
 
 from yt8m import model
 
-# The operation `train` and tensors that belong to it; `count` is the number of steps after it.
+# The operation `train` and tensors of the same step; `count` is the number of steps after `train`.
 Step = collections.namedtuple("Step", "train count loss regularization learning_rate predictions labels")
 
 
@@ -37,8 +37,8 @@ def config(towers, cluster=None):
 def build(batch, settings, cluster=None):
     """Builds a step of training on a batch of `records.dataset`, a dict of tensors, in the default graph.
 
-    Each tower, a device, takes its part of the batch. The towers' gradients are averaged, each variable's is clipped to
-    the norm `clip_norm`, and Adam applies them. Batch norm's moving averages follow the first tower. In a cluster, the
+    Each tower, a device, takes its part of the batch. The towers' gradients are averaged. Each variable's is clipped to
+    the norm `clip_norm`, and Adam applies it. Batch norm's moving averages follow the first tower. In a cluster, the
     parameter servers hold the variables, hidden1_weights in parts.
 
     Raises:
@@ -94,13 +94,13 @@ def build(batch, settings, cluster=None):
 
 
 def clipped(pairs, norm):
-    """Pairs of gradient and variable, each variable's gradient scaled down to the norm if its own is larger; a
-    variable that is partitioned is clipped as a whole. With a norm of 0 they stay as they are."""
+    """Scales each gradient of these (gradient, variable) pairs down to the norm, if its own norm is larger. The parts
+    of a partitioned variable are clipped as one. A norm of 0 changes nothing."""
     if norm == 0:
         return pairs
     halves = collections.defaultdict(list)
     for gradient, variable in pairs:
-        # Half the sum of squares. It writes nothing, whereas tf.square would take a gigabyte for hidden1_weights.
+        # Half the sum of squares, computed without the gigabyte that tf.square would write for hidden1_weights.
         halves[_full_name(variable)].append(tf.nn.l2_loss(gradient))
     factors = {name: norm / tf.maximum(tf.sqrt(2 * tf.add_n(parts)), norm) for name, parts in halves.items()}
     return [(gradient * factors[_full_name(variable)], variable) for gradient, variable in pairs]
@@ -112,7 +112,7 @@ def _full_name(variable):
 
 
 def _placement(device, towers, cluster):
-    """Where a tower's operations go, an argument of tf.device, with the variables where all towers reach them."""
+    """The argument of tf.device for a tower's operations. It puts the variables where all towers reach them."""
     if cluster:
         return tf.train.replica_device_setter(cluster=cluster.spec, worker_device=device)
     if towers > 1:

@@ -1,4 +1,4 @@
-"""The challenge's submission files: a CSV of each video's best classes and their confidences. Written, read, averaged.
+"""Writes, reads and averages the challenge's submission files: CSV of each video's best classes and their confidences.
 
 ::
 
@@ -34,7 +34,7 @@ def writer(path):
     path = path if os.path.exists(path) else os.path.expanduser(path)
     if os.path.isdir(path):
         raise UserError(f"{path}: expected a file, got a directory")
-    # With the line ends of the challenge's own files, on every system.
+    # The line ends are those of the challenge's own files, on every system.
     with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEADER)
@@ -52,7 +52,7 @@ def average(path, files, weights, top_k, read_top=None, decimals=None):
 
     Only the ratios of the weights matter. With `read_top`, only so many of a video's best classes are read. With
     `decimals`, confidences are cut off after so many decimals. Returns how many videos there are. Raises a `UserError`
-    if a file is malformed or has other videos than the others.
+    if a file is malformed, or the files do not have the same videos.
     """
     count = 0
     # In a database in a temporary file, so that memory does not limit the number of videos.
@@ -91,14 +91,14 @@ def read(path):
     """
     with open(path, "rb") as file:
         opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
-    # Bytes that are not UTF-8 become characters that are not printable, and are found in their line.
+    # Bytes that are not UTF-8 become characters that are not printable, which `_parsed` refuses.
     with opener(path, "rt", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.reader(file, strict=True)
         try:
             _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
             for row in filter(None, rows):  # A blank line is an empty row.
                 yield _parsed(row)
-        except (ValueError, csv.Error, EOFError, OSError, zlib.error) as error:  # The last three are of gzip.
+        except (ValueError, csv.Error, EOFError, OSError, zlib.error) as error:  # gzip raises the last three.
             raise UserError(f"{path}, line {max(rows.line_num, 1)}: {error}") from error
 
 

@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows has no such module.
     fcntl = None
 
-SECONDS = 0.5  # between two looks at the batch
+SECONDS = 0.5  # between two updates of the figures in the progress bar
 
 
 def train(settings, interrupts=None, process=None):
@@ -69,7 +69,7 @@ def is_complete(settings):
 
 
 def _batch(settings, trained, process):
-    """The next batch, read by the process itself."""
+    """The next batch, which each process reads for itself."""
     # Each worker reads all files in an order of its own. So does each run of a training: otherwise one that is often
     # interrupted would always see the same videos first.
     seed = settings.training.seed + trained + (process.rank * 10**7 if process else 0)
@@ -94,7 +94,7 @@ def _run(built, settings, interrupts, process):
             creator = _WorkerSessionCreator(master, config)
         with checkpoints.named(latest or directory):
             session = tf.train.MonitoredSession(creator, hooks)
-        # Within the session too, which takes the OutOfRangeError of a file for the end of the data.
+        # Within the session too, because it takes the OutOfRangeError of a file for the end of the data.
         stopped = f"{directory}: the training has stopped"
         with checkpoints.named(stopped), session, checkpoints.named(stopped):
             while not (session.should_stop() or interrupts.number):
@@ -105,7 +105,7 @@ def _run(built, settings, interrupts, process):
         process.check_end(interrupts)
     elif interrupts.number and not is_complete(settings):
         saved, count = checkpoints.newest(directory)
-        raise Interrupted(interrupts.number, f"{saved}: saved after {count} of {training.steps} steps, to go on from")
+        raise Interrupted(interrupts.number, f"{saved}: saved at step {count} of {training.steps}, to continue later")
 
 
 class _WorkerSessionCreator(tf.train.SessionCreator):
@@ -123,9 +123,9 @@ class _WorkerSessionCreator(tf.train.SessionCreator):
 
 
 class Interrupts:
-    """A context that notes the first SIGINT or SIGTERM, after which the training ends with the step.
+    """A context that notes the first SIGINT or SIGTERM, after which the training ends with the current step.
 
-    The second signal acts as it did before. What was ignored before stays so, as SIGINT is in a shell's background.
+    A second signal acts as it did before. A signal that was ignored stays ignored, as SIGINT in a shell's background.
     """
 
     def __init__(self):
@@ -161,7 +161,7 @@ class _Monitor(tf.train.SessionRunHook):
         if not self._is_chief:
             note(f"joins the training at step {count} of {steps}")
         elif latest is not None:
-            note(f"{latest}: goes on from step {saved} of {steps}")
+            note(f"{latest}: continues from step {saved} of {steps}")
         self._written, self._shown, self._time = count, count, time.monotonic()
 
     def show(self, values):
@@ -185,7 +185,7 @@ class _Monitor(tf.train.SessionRunHook):
                 writer = tf.summary.FileWriterCache.get(self._settings.checkpoint)
                 writer.add_summary(tf.Summary(value=summary), count)
                 writer.flush()
-        # Several workers may do a few steps too many.
+        # Several workers together may take a few steps too many.
         self._bar.update(min(count, training.steps) - self._bar.n)
 
 
@@ -204,7 +204,7 @@ def locked(directory):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            raise UserError(f"{directory}: another training is at work there") from error
+            raise UserError(f"{directory}: another training is running there") from error
         except (AttributeError, OSError):  # of a system without the module, or a file system without locks
             warn(f"{directory}: has no locks; make sure that no other process trains there")
         checkpoints.remove_unfinished(directory)

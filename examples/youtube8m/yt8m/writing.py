@@ -17,7 +17,7 @@ def example(video, features, labels=None, key="id"):
 
     Args:
       video: the video's id, bytes.
-      features: by name, a uint8 array [frames, size].
+      features: a dict of uint8 arrays [frames, size] by name.
       labels: ints. Default None: the record has none, as in the test split.
       key: id, or video_id as in 2017.
 
@@ -41,7 +41,7 @@ def example(video, features, labels=None, key="id"):
 
 
 def quantised(values):
-    """Floats as the bytes that stand for them in records: the byte q for ``q * 4/255 + 4/512 - 2``. Same shape, uint8
+    """Floats as bytes for records, where the byte q stands for ``q * 4/255 + 4/512 - 2``. Same shape, uint8
 
     Floats below -2 and above 2 get the nearest byte, as in the published features.
 
