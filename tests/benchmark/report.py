@@ -114,9 +114,7 @@ def _parser(description):
     parser.add_argument("--lengths", action="store_true", help="also time num_samples, for full and half-full lists")
     parser.add_argument("--bfloat16", action="store_true", help="also measure loupe after the rewrite to bfloat16")
     parser.add_argument("--xla", action="store_true", help="also measure loupe compiled by XLA")
-    parser.add_argument(
-        "--ablation", action="store_true", help="also time the plain form in place of each fast form"
-    )
+    parser.add_argument("--ablation", action="store_true", help="also time the plain form in place of each fast form")
     parser.add_argument(
         "--functions", action="store_true", help="also time a training step in TensorFlow 2: a tape, and Keras's fit"
     )

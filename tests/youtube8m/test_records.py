@@ -126,7 +126,7 @@ def test_random_frames(numbered):
 def test_random_frames_are_not_more_than_are_drawn(numbered):
     read = joined(batches(reading(*numbered, frame_sampling="random", iterations=4)))
     assert list(read["num_frames"]) == [min(int(video) % 10 + 1, 4) for video in read["id"]]
-    assert (places(read) != 0.5).all()  # They fill the list, beyond that number too.
+    assert (places(read) < 100).all()  # Real frames fill the list, beyond num_frames too.
 
 
 def test_random_run(numbered):
