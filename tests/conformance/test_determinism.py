@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from support.configurations import BATCH, CONFIGURATIONS, OUTPUTS, TRAINING
+from support.configurations import BATCH, CONFIGURATIONS, EIGHTH, OUTPUTS, TRAINING
 from support.pooling_graph import build, each_configuration_and_lengths, random_lists
 from tensorflow.python.framework import config
 
@@ -38,7 +38,7 @@ def trained(configuration, has_lengths, seed):
         return session.run([graph.y, loss] + tf.global_variables(), feed)
 
 
-@each_configuration_and_lengths([c for c in CONFIGURATIONS if c.is_training])
+@each_configuration_and_lengths([c for c in CONFIGURATIONS if c.is_training], quick=EIGHTH)
 def test_one_seed_gives_one_training(configuration, has_lengths):
     with op_determinism():
         first, second = (trained(configuration, has_lengths, seed=3) for _ in range(2))

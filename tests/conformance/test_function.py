@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
 from support.comparison import randomize, relative_error
-from support.configurations import CONFIGURATIONS, EIGHTH, FEATURES, SAMPLES, a_configuration_of_each_method
+from support.configurations import CONFIGURATIONS, EIGHTH, FEATURES, SAMPLES, parametrize
 from support.pooling_graph import LENGTHS, build, each_configuration_and_lengths, random_lists
 from tensorflow.python.eager import context
 
@@ -61,7 +61,7 @@ def test_wrap_function(configuration, has_lengths, session, rng):
 
 
 @fast_at_every_size
-@a_configuration_of_each_method
+@parametrize(CONFIGURATIONS, quick=COMPILED)
 def test_saved_model_of_a_function(configuration, rng, tmp_path):
     """tf.saved_model.save keeps the gradients of a function."""
     with context.eager_mode():

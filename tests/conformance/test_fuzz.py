@@ -1,6 +1,6 @@
 """Any call, with any arguments, gives a right answer or raises one of the errors that `forward` documents.
 
-30 cases by default; 2,000 by ``pytest -m long``.
+15 cases by default; 2,000 by ``pytest -m long``.
 """
 
 import numpy as np
@@ -163,7 +163,7 @@ def assert_answered_or_refused(case):
 fuzzing = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(fuzzing, max_examples=30)
+@settings(fuzzing, max_examples=15)
 @given(cases())
 def test_any_call(case):
     assert_answered_or_refused(case)

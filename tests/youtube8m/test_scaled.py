@@ -16,7 +16,7 @@ SIZES = 6, 7, 8, None  # D, N, K, and no projection
         pytest.param([7, 3, 0, 1], True, id="lengths-train"),
         pytest.param([7, 3, 0, 1], False, id="lengths-infer", marks=pytest.mark.long),
         pytest.param(None, True, id="full-train", marks=pytest.mark.long),
-        pytest.param(None, False, id="full-infer"),
+        pytest.param(None, False, id="full-infer", marks=pytest.mark.long),
     ],
 )
 def test_is_that_of_scaled_samples(method, plain, num_samples, is_training, session, rng):
