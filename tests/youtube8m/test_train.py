@@ -439,10 +439,11 @@ def test_a_directory_that_is_none_is_named(work, digits, capsys):
     assert re.match("c: (File|Not a|Cannot)", fails(capsys, "--digits", digits, *MEAN))
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the user may write everywhere")
 def test_a_directory_that_cannot_be_written_is_named(work, digits, capsys):
     os.chmod(str(work), 0o555)
     try:
+        if os.access(str(work), os.W_OK):
+            pytest.skip("the user may write everywhere")
         assert fails(capsys, "--digits", digits, *MEAN) == "c: Permission denied"
         assert fails(capsys, *MEAN) == "digits: Permission denied"
     finally:
