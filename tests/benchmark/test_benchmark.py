@@ -11,8 +11,6 @@ import tensorflow.compat.v1 as tf
 from support.configurations import METHODS_OF_2017, each_method_of_2017
 from support.plain_forms import PLAIN_FORMS
 
-each_mode = pytest.mark.parametrize("mode", steps.MODES)
-
 
 def _report(tmp_path, *arguments):
     file = tmp_path / "speed.json"

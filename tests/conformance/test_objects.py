@@ -142,7 +142,7 @@ def test_subclasses_to_any_depth(method, session, rng, lists):
     np.testing.assert_array_equal(plus_one, 1 + once)
 
 
-def test_gating_of_any_width(session, rng):
+def test_gating_of_any_width():
     """Users gate layers of other widths than output_dim, and any number of them under scopes."""
     layer = TRAINING.layer()
     for width in (1, 3, OUTPUTS + 5):

@@ -1,12 +1,14 @@
-"""Lets the tests import examples/digits.py, `loupe_examples` and the modules of examples/forks."""
+"""Lets the tests import the modules of examples/forks."""
 
 import pathlib
 import sys
 
 import pytest
+from support.comparison import relative_error
+from threadpoolctl import threadpool_limits
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
-sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "forks")]
+sys.path.insert(0, str(EXAMPLES / "forks"))
 
 
 @pytest.fixture
@@ -21,3 +23,25 @@ def assert_refused(capsys):
         assert written.count("\n") == 1 and "error: " in written and arguments[0] in written
 
     return refused
+
+
+@pytest.fixture
+def check(record_property):
+    """A function that compares arrays by name with their goldens, and records the largest error."""
+
+    def check(name, quantity, came, expected, tolerance):
+        assert sorted(came) == sorted(expected)
+        errors = {key: relative_error(came[key], expected[key]) for key in expected}
+        record_property(f"error of {name} {quantity}", float(max(errors.values())))
+        assert all(error <= tolerance for error in errors.values()), errors
+
+    return check
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Gives k-means one thread, because many would wait for each other here. Turns off TF_DETERMINISTIC_OPS, which
+    refuses operations without a seed and would stay set for the other tests."""
+    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
+    with threadpool_limits(1):
+        yield

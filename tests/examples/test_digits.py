@@ -9,18 +9,9 @@ import pytest
 from loupe_examples.errors import UserError
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
-from threadpoolctl import threadpool_limits
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Gives k-means one thread, because many would wait for each other here. Turns off TF_DETERMINISTIC_OPS, which
-    refuses operations without a seed and would stay set for the other tests."""
-    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture

@@ -66,17 +66,6 @@ COPIES = {
 FORKS_DIRECTORY = os.path.dirname(pcan.__file__)
 
 
-@pytest.fixture
-def check(record_property):
-    def check(name, quantity, came, expected, tolerance):
-        assert sorted(came) == sorted(expected)
-        errors = {key: relative_error(came[key], expected[key]) for key in expected}
-        record_property(f"error of {name} {quantity}", float(max(errors.values())))
-        assert all(error <= tolerance for error in errors.values()), errors
-
-    return check
-
-
 @pytest.mark.parametrize(
     "name", ["cvmnet_bare", "cvmnet_reduced", "epcnet_gvlad", "pointnetvlad", "soccernet_multimodal_netrvlad"]
 )

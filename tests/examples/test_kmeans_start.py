@@ -11,16 +11,9 @@ from methods import GhostVLAD
 from sklearn.preprocessing import normalize
 from support import numpy_pooling
 from support.configurations import batch_norm_or_biases
-from threadpoolctl import threadpool_limits
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LISTS, SAMPLES, FEATURES, CLUSTERS = 30, 20, 24, 6
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """With more threads, so few samples take longer, because the threads wait for each other."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import golden
-from support.comparison import assign, by_name, relative_error
+from support.comparison import assign, by_name
 
 B, N, D, K, O = 3, 10, 8, 4, 6  # noqa: E741 (the sizes of the goldens)
 v1 = tf.compat.v1
@@ -51,17 +51,6 @@ def eager(request):
     if request.config.getoption("--v1-behavior"):
         pytest.skip("Keras 3 does not run under v1 behavior")
     tf.random.set_seed(1)
-
-
-@pytest.fixture
-def check(record_property):
-    def check(name, quantity, came, expected, tolerance):
-        assert sorted(came) == sorted(expected)
-        errors = {key: relative_error(came[key], expected[key]) for key in expected}
-        record_property(f"error of {name} {quantity}", float(max(errors.values())))
-        assert all(error <= tolerance for error in errors.values()), errors
-
-    return check
 
 
 def recorded(name):

@@ -9,18 +9,10 @@ import places
 import pytest
 from loupe_examples.errors import UserError
 from matplotlib.colors import to_rgba
-from threadpoolctl import threadpool_limits
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PNG = b"\x89PNG\r\n\x1a\n"
 SMALL = ["--stride", "224", "--train-views", "2", "--clusters", "4", "--epochs", "1", "--workers", "1"]
-
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch):
-    """Uses one thread, because many would wait for each other, and no TF_DETERMINISTIC_OPS, as test_digits.py does."""
-    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="module")

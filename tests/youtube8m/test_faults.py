@@ -299,7 +299,7 @@ def test_a_removed_directory_ends_all(fleet, saved, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["ps0", "chief", "worker0"])
-def test_a_port_that_is_not_free(start, fleet, addresses, tmp_path, name):
+def test_a_port_that_is_not_free(fleet, addresses, name):
     address = addresses[{"ps0": 0, "chief": 2, "worker0": 3}[name]]
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

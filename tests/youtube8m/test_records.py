@@ -399,7 +399,7 @@ def test_no_files_match(tmp_path, good):
         assert problem(reading(good, pattern)) == f"{pattern}: no files match"
 
 
-def test_check_finds_wrong_flags(good, capsys):
+def test_check_finds_wrong_flags(good):
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         records.check(reading(good, feature_sizes=(6, 3)))
     assert errors.problem_of(error.value).endswith("feature rgb (feature_sizes), got 5")
