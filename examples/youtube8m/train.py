@@ -20,7 +20,8 @@ def main(argv=None):
 
     def work():
         digits.provide(settings.data, "train")
-        steps, before = settings.training.steps, training.train(settings, interrupts, process)
+        steps = settings.training.steps
+        before = training.train(settings, interrupts, process)
         if process is None or process.is_chief:
             trained = f"not trained further, because it already had {before} of {steps} steps"
             if before < steps:

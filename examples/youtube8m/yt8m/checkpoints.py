@@ -111,12 +111,12 @@ def compare(checkpoint, variables, settings):
     """Raises a `UserError` if a checkpoint does not hold all of the variables, a list, with their shapes."""
     with named(checkpoint):
         shapes = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
-    expected = _full_shapes(variables)
+    expected = dict(map(whole, variables))
     differing = [name for name in expected if shapes.get(name) != expected[name]]
     if not differing:
         return
     # An optimiser's variables differ wherever the model's do, so naming those is enough.
-    of_model = _full_shapes(tf.trainable_variables() + tf.model_variables())
+    of_model = dict(map(whole, tf.trainable_variables() + tf.model_variables()))
     differing = [name for name in differing if name in of_model] or differing
     # The weights first, whose shapes say most.
     differing.sort(key=lambda name: (not name.endswith(("weights", "kernel")), name))
@@ -151,13 +151,9 @@ def restore(session, checkpoint, settings):
         tf.train.Saver(variables).restore(session, checkpoint)
 
 
-def _full_shapes(variables):
-    """The shapes by name. The parts of a partitioned variable count as one, because the checkpoint holds one."""
-    shapes = {}
-    for variable in variables:
-        part = variable._get_save_slice_info()
-        if part is None:
-            shapes[variable.op.name] = variable.shape.as_list()
-        else:
-            shapes[part.full_name] = list(part.full_shape)
-    return shapes
+def whole(variable):
+    """The name and the shape of a variable in a checkpoint. A part of a partitioned variable has those of the whole."""
+    part = variable._get_save_slice_info()
+    if part is None:
+        return variable.op.name, variable.shape.as_list()
+    return part.full_name, list(part.full_shape)

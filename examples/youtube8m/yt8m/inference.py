@@ -45,7 +45,8 @@ def evaluate(settings, checkpoint, batch_statistics=False, seen=None):
 
     The errors are those of `run`. The predictions [B, V] and labels [B, V] of each batch are added to the list `seen`.
     """
-    checkpoint, gathered = checkpoints.latest(checkpoint), metrics.Metrics(settings.data.num_classes)
+    checkpoint = checkpoints.latest(checkpoint)
+    gathered = metrics.Metrics(settings.data.num_classes)
     with progress.bar(desc="evaluate", unit="video") as shown:
         names = ["predictions", "labels", "loss"]
         for predictions, labels, loss in run(settings, checkpoint, names, batch_statistics):

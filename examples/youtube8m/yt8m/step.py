@@ -5,7 +5,7 @@ import collections
 import tensorflow.compat.v1 as tf
 from loupe_examples.errors import UserError, note
 
-from yt8m import model
+from yt8m import checkpoints, model
 
 # The operation `train` and tensors of the same step; `count` is the number of steps after `train`.
 Step = collections.namedtuple("Step", "train count loss regularization learning_rate predictions labels")
@@ -101,14 +101,9 @@ def clipped(pairs, norm):
     halves = collections.defaultdict(list)
     for gradient, variable in pairs:
         # Half the sum of squares, computed without the gigabyte that tf.square would write for hidden1_weights.
-        halves[_full_name(variable)].append(tf.nn.l2_loss(gradient))
+        halves[checkpoints.whole(variable)[0]].append(tf.nn.l2_loss(gradient))
     factors = {name: norm / tf.maximum(tf.sqrt(2 * tf.add_n(parts)), norm) for name, parts in halves.items()}
-    return [(gradient * factors[_full_name(variable)], variable) for gradient, variable in pairs]
-
-
-def _full_name(variable):
-    part = variable._get_save_slice_info()
-    return variable.op.name if part is None else part.full_name
+    return [(gradient * factors[checkpoints.whole(variable)[0]], variable) for gradient, variable in pairs]
 
 
 def _placement(device, towers, cluster):

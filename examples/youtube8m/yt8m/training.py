@@ -37,7 +37,8 @@ def train(settings, interrupts=None, process=None):
       tf.errors.InvalidArgumentError: for bad records.
       Interrupted: after a signal, when a checkpoint has been saved.
     """
-    interrupts, directory = interrupts or Interrupts(), settings.checkpoint
+    interrupts = interrupts or Interrupts()
+    directory = settings.checkpoint
     is_chief = process is None or process.is_chief
     if is_chief:
         checkpoints.latest_or_none(directory)  # Refuses checkpoints that the training would not continue from.
@@ -80,9 +81,12 @@ def _batch(settings, trained, process):
 
 
 def _run(built, settings, interrupts, process):
-    training, directory, is_chief = settings.training, settings.checkpoint, process is None or process.is_chief
+    training = settings.training
+    directory = settings.checkpoint
+    is_chief = process is None or process.is_chief
     latest, trained = checkpoints.newest(directory)
-    master, config = process.target if process else "", step.config(training.towers, process)
+    master = process.target if process else ""
+    config = step.config(training.towers, process)
     with progress.bar(desc="train", unit="step", total=training.steps, initial=trained, delay=0) as bar:
         monitor = _Monitor(settings, bar, is_chief)
         hooks = [monitor, tf.train.StopAtStepHook(last_step=training.steps), *([process] if process else [])]
@@ -166,11 +170,13 @@ class _Monitor(tf.train.SessionRunHook):
 
     def show(self, values):
         """Shows and writes the values of a `step.Step`."""
-        count, loss, training = int(values["count"]), values["loss"], self._settings.training
+        training = self._settings.training
+        count, loss = int(values["count"]), values["loss"]
         if not np.isfinite(loss):
             kept = "The checkpoints before it are kept; try a lower learning_rate"
             raise UserError(f"step {count}: expected a finite loss, got {loss}. {kept}")
-        seconds, is_due = time.monotonic() - self._time, count - self._written >= training.summary_steps
+        seconds = time.monotonic() - self._time
+        is_due = count - self._written >= training.summary_steps
         if is_due or seconds > SECONDS:
             speed = (count - self._shown) * self._settings.data.batch_size / max(seconds, 1e-9)
             gap = metrics.gap(values["predictions"], values["labels"])
