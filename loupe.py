@@ -211,15 +211,15 @@ class NetFV(PoolingBaseModel):
         g2 = (mean_of_squares - 2 c mean + c^2) / s^2 - 1
 
     Each ``f1[:, k]`` is l2-normalised. Then f1 and f2 are flattened, with d the slow index, each is l2-normalised as a
-    whole, and they are concatenated: P = 2 * D * K. The clusters of f2 are not normalised one by one, because they are
-    not in the original, on which checkpoints and published results depend.
+    whole, and they are concatenated: P = 2 * D * K. As in the original, the clusters of f2 are not normalised one by
+    one: checkpoints and published results depend on this.
     """
 
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(reshaped_input, num_samples)
-        weights = self.cluster_weights()  # [D, K]
+        W = self.cluster_weights()  # [D, K]
         s = tf.square(self.cluster_weights("covar_weights", mean=1.0)) + 1e-6  # [D, K]
-        a = self.soft_assignment(samples, weights)  # [B, N, K]
+        a = self.soft_assignment(samples, W)  # [B, N, K]
         c = self.centers()  # [1, D, K]
         A, mean, mean_of_squares = self.mass_and_means(a, samples, squares=True)  # [B, 1, K], [B, D, K], [B, D, K]
         g1 = (mean - c) / s  # [B, D, K]
