@@ -16,7 +16,6 @@ import builtins
 import collections.abc
 import contextlib
 import functools
-import glob
 import importlib.machinery
 import importlib.util
 import itertools
@@ -26,7 +25,6 @@ import os
 import pickle
 import re
 import sys
-import sysconfig
 import time
 import types
 
@@ -40,7 +38,7 @@ PYTHON_IMPORT, ARRAYS = builtins.__import__, (np.ndarray, np.generic)
 
 # The modules that have the names of tf.contrib's packages today; the first module that has a name counts.
 CONTRIB = {
-    "data": ["tensorflow.data.experimental"],
+    "data": ["tensorflow.data.experimental", "tensorflow.data"],
     "eager": ["tensorflow.contrib.eager.python.tfe", "tensorflow"],
     "framework": ["tf_slim.ops.arg_scope", "tf_slim.ops.variables", "tf_slim.ops.framework_ops", "tensorflow.train"]
     + ["tensorflow.python.framework.smart_cond", "tensorflow.python.util.deprecation", "tensorflow"],
@@ -51,17 +49,16 @@ CONTRIB = {
     "metrics": ["tf_slim.metrics", "tensorflow.sets", "tensorflow.math"],
     "rnn": ["tensorflow.nn.rnn_cell", "tensorflow.nn", "tensorflow.python.ops.rnn"],
     "slim": ["tf_slim"],
-    "slim.nets": ["tf_slim.nets"],
     "summary": ["tensorflow.python.ops.summary_ops_v2"],
     "tensorboard.plugins.projector": ["tensorboard.plugins.projector"],
-    "training": ["tf_slim.training.training", "tensorflow.train", "tensorflow.python.training.evaluation"],
+    "training": ["tf_slim.training.training", "tf_slim.training.evaluation", "tensorflow.train"],
 }
 INSTEAD = {
     "estimator": "tf.train.MonitoredTrainingSession around the model_fn",
     "layers": "tf.feature_column for columns, and tf.nn.embedding_lookup for embed_sequence",
     "learn": "tf.train.MonitoredTrainingSession around the model_fn",
     "opt": "the optimizers of tf.train and tf.keras.optimizers",
-    "rnn": "a cell of tf.nn.rnn_cell, or a subclass of tf.nn.rnn_cell.RNNCell",
+    "rnn": "tf.nn.rnn_cell and tf.nn.bidirectional_dynamic_rnn, or a subclass of tf.nn.rnn_cell.RNNCell",
     "seq2seq": "tensorflow_addons.seq2seq, on TensorFlow 2.15 and earlier",
     "training": "a class of your own for HParams, and tf.data for batches of sequences",
 }
@@ -70,9 +67,10 @@ RENAMED = {"framework.py_func": [], "lookup.HashTable": [("tensorflow.lookup", "
 RENAMED["lookup.MutableDenseHashTable"] = [("tensorflow.python.ops.lookup_ops", "DenseHashTable")]
 # Modules that programs import by inner paths, such as tensorflow.contrib.layers.python.layers.initializers.
 INNER = """layers initializers regularizers optimizers normalization utils summaries variables checkpoint_utils rnn
-rnn_cell core_rnn core_rnn_cell core_rnn_cell_impl metric_ops loss_ops training hparam lookup_ops""".split()
+rnn_cell core_rnn core_rnn_cell core_rnn_cell_impl metric_ops loss_ops training evaluation hparam lookup_ops""".split()
 # Modules of tensorflow.python in which tf-slim and programs look up names of TensorFlow 1 that are no longer there.
-MOVED = "framework.ops ops.array_ops ops.control_flow_ops ops.math_ops ops.nn_ops ops.rnn_cell_impl ops.variable_scope"
+MOVED = """framework.graph_util framework.ops ops.array_ops ops.control_flow_ops ops.functional_ops ops.math_ops
+ops.nn_ops ops.rnn_cell_impl ops.variable_scope pywrap_tensorflow""".split()
 KERAS = "the program needs Keras 2, which TensorFlow {0} leaves to tf_keras: python -m pip install tf_keras~={0}.0"
 
 
@@ -119,8 +117,8 @@ def tensorflow():
     def attribute(name):
         if name == "contrib":
             return contrib("")
-        if name in ("python", "core"):
-            return importlib.import_module("tensorflow." + name)
+        if name in ("python", "core", "pywrap_tensorflow"):
+            return importlib.import_module("tensorflow." + name.replace("pywrap", "python.pywrap"))
         if name in ("keras", "layers") and not has_keras_2:
             raise RuntimeError(KERAS.format("{}.{}".format(*version)))
         if name in INSTEAD and not hasattr(tf, name):
@@ -128,7 +126,7 @@ def tensorflow():
         return getattr(tf, name)
 
     def old_attribute(name):
-        for place in [tf, tf.nn] + [tf.nn.rnn_cell] * has_keras_2:
+        for place in [tf, tf.nn, tf.train, tf.graph_util] + [tf.nn.rnn_cell] * has_keras_2:
             if not name.startswith("__") and hasattr(place, name):
                 return getattr(place, name)
         raise AttributeError(f"TensorFlow has lost {name}, which was in tensorflow.python")
@@ -139,7 +137,7 @@ def tensorflow():
         # AutoGraph would compile the program's functions again from their source, with Python 3's division.
         config = importlib.import_module("tensorflow.python.autograph.core.config")
         config.CONVERSION_RULES = [types.SimpleNamespace(get_action=lambda module: config.Action.DO_NOT_CONVERT)]
-        for name in MOVED.split():
+        for name in MOVED:
             vars(importlib.import_module("tensorflow.python." + name)).setdefault("__getattr__", old_attribute)
         importlib.import_module("tensorflow.python.ops.variable_scope").variable = tf.Variable
         tf.lookup.StaticHashTable.init = property(lambda table: table.initializer)
@@ -190,7 +188,7 @@ def old_method(owner, name):
     method = re.sub("^(iter|view)", "", name)
     if owner is np and name == "fromstring":  # new NumPy refuses to read numbers from bytes
         return lambda s, dtype=None, sep="": np.fromstring(s, dtype, sep=sep) if sep else np.frombuffer(s, dtype).copy()
-    if hasattr(owner, name) and not (isinstance(owner, dict) and name == method):
+    if hasattr(owner, name) and not (isinstance(owner, collections.abc.Mapping) and name == method):
         return getattr(owner, name)
     if name in NEW_METHODS:
         return getattr(owner, NEW_METHODS[name])
@@ -201,19 +199,18 @@ def list_of(function, *arguments):
     """The list that filter, map, range or zip returns in Python 2, or Python 3's iterator if it may be very long."""
     result = function(*arguments)
     sized = [result] if function is range else arguments[function is not zip :]
-    return list(result) if all(hasattr(x, "__len__") and len(x) < 1000000 for x in sized) else result
+    return list(result) if all(hasattr(x, "__len__") and len(x) < 10**7 for x in sized) else result
 
 
 NEW_METHODS = {"has_key": "__contains__", "next": "__next__", "tostring": "tobytes"}
-OLD_METHODS = "keys values items iterkeys itervalues iteritems viewkeys viewvalues viewitems fromstring".split()
-OLD_METHODS += NEW_METHODS
+OLD_METHODS = [*NEW_METHODS, "fromstring"] + [a + b for a in ("", "iter", "view") for b in ("keys", "values", "items")]
 OLD_BUILTINS = {"cmp": lambda a, b: (a > b) - (a < b), "reduce": functools.reduce, "reload": importlib.reload}
 OLD_BUILTINS.update(basestring=str, file=open, long=int, raw_input=input, unichr=chr, unicode=str, xrange=range)
 PYTHON_2 = {function.__name__: functools.partial(list_of, function) for function in (filter, map, range, zip)}
 PYTHON_2.update(_divide=divide, _old_method=old_method)
 PYTHON_2["_divided"] = lambda a, b: divide(a, b, out=a) if isinstance(a, np.ndarray) else divide(a, b)
 OLD_MODULES = {"ConfigParser": "configparser", "Queue": "queue", "StringIO": "io", "cStringIO": "io"}
-OLD_MODULES.update(urllib2="urllib.request", urlparse="urllib.parse")
+OLD_MODULES.update(urllib2="urllib.request", urlparse="urllib.parse", httplib="http.client", commands="subprocess")
 OLD_NAMES = {
     "collections": {name: getattr(collections.abc, name) for name in collections.abc.__all__},
     "itertools": {"izip": zip, "imap": map, "ifilter": filter, "izip_longest": itertools.zip_longest},
@@ -232,6 +229,8 @@ class Python2(ast.NodeTransformer):
 
     def visit(self, node):
         node = self.generic_visit(node)
+        if isinstance(node, ast.FunctionDef) and node.name == "next" and node.args.args:
+            node.name = "__next__"  # `_old_method` finds it under its old name, too
         if isinstance(node, ast.Attribute) and node.attr in OLD_METHODS and isinstance(node.ctx, ast.Load):
             function, arguments = "_old_method", [node.value, ast.Constant(node.attr)]
         elif not isinstance(getattr(node, "op", None), ast.Div):
@@ -256,20 +255,21 @@ def execute(module, path):
     nodes = (ast.JoinedStr, ast.AnnAssign, ast.AsyncFunctionDef, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
     parts = ("annotation", "returns", "kwonlyargs", "cause")
     is_new = any(isinstance(x, nodes) or any(getattr(x, part, None) for part in parts) for x in ast.walk(tree))
-    is_new = is_new or re.search(rb"\bsuper\(\)|\bflush=True", source) is not None
+    new = rb"\bsuper\(\)|\b(exist_ok|flush|metaclass)=|^(import|from) (asyncio|queue|urllib\.(parse|request))\b"
+    new += rb"|^[\w, ]*\*\w+[\w, ]* = " + (rb"|\bprint\(.*\b(end|file)=" if b"print_function" not in source else b"")
+    is_new = is_new or re.search(new, source, re.MULTILINE) is not None
+    is_new = is_new or not (source.isascii() or re.match(rb"\xef\xbb\xbf|(.*\n)?.*coding[:=]", source))
     OPTIONS.python3 = OPTIONS.python3 or is_new and path == OPTIONS.program
     module.__builtins__ = names = dict(vars(builtins), __import__=program_import, **OLD_BUILTINS)
     if not OPTIONS.python3 and not is_new:
-        futures = [node.names for node in tree.body if getattr(node, "module", None) == "__future__"]
         names.update(PYTHON_2)
-        if "division" in [alias.name for aliases in futures for alias in aliases]:
+        if re.search(rb"^from __future__ import (\([^)]*|.*)\bdivision\b", source, re.MULTILINE):
             names.update(_divide=operator.truediv, _divided=operator.itruediv)
         tree = Python2().visit(tree)
     exec(compile(tree, path, "exec", dont_inherit=True), vars(module))
 
 
-OTHERS = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), FORKS]
-OTHERS = tuple(os.path.realpath(path) + os.sep for path in OTHERS)
+OTHERS = tuple(os.path.realpath(path) + os.sep for path in (os.path.dirname(os.__file__), FORKS))
 # Each changed copy of the toolbox, and the text by which its source is recognised.
 FAMILIES = [("loupe_keras", b"kernel_W1"), ("epcnet", b"class G_VLAD"), ("cvmnet", b"do_dim_reduction")]
 FAMILIES += [("soccernet_multimodal", b"suffix_tensor_name"), ("ficlnet", rb"batch_normalization\([^)]*name=.bn.")]
@@ -363,7 +363,7 @@ def run(name):
 
 
 def main():
-    loupes = ["own", "loupe"] + sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(FORKS, "*.py")))
+    loupes = ["own", "loupe"] + sorted(name[:-3] for name in os.listdir(FORKS) if name.endswith(".py"))
     parser = argparse.ArgumentParser(description=__doc__.split("::")[0] + ".", allow_abbrev=False)
     parser.add_argument("--loupe", metavar="NAME", choices=loupes, help="the loupe to import: " + ", ".join(loupes))
     parser.add_argument("--python3", action="store_true", help="the program is written in Python 3")

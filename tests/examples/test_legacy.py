@@ -137,7 +137,12 @@ reload(sys)
 sys.setdefaultencoding("utf-8")
 class Vector(object):
     def __div__(self, other): return "divided by %r" % other
-    def next(self): return "own next"
+    def __iter__(self): return self
+    count = 0
+    def next(self):
+        self.count += 1
+        if self.count == 3: raise StopIteration
+        return self.count
 values, halves = np.arange(3), np.array([3.0, 5.0])
 alias = halves
 halves /= 2
@@ -149,26 +154,31 @@ counts["a"] /= 2
 order = range(4)
 random.shuffle(order)
 print(7 / 2, -7 / 2, 7 / 2.0, count, counts, (values / 2).dtype.kind, values, alias[0], Vector() / 3, True / 2)
-print([k for k, v in counts.iteritems()], counts.has_key("a"), counts.keys()[0], sorted(order), Vector().next())
+print([k for k, v in counts.iteritems()], counts.has_key("a"), counts.keys()[0], sorted(order))
+print(Vector().next(), list(Vector()))
 print(map(str, [1, 2])[0], zip("ab", "cd")[1], len(filter(None, [0, 1])), next(map(str, itertools.count())))
 print(xrange(3)[1], unicode("x"), isinstance("x", basestring), long(3), reduce(max, [1, 2]), cmp(1, 2))
 print(pickle.loads(pickle.dumps({"a": 1})), urlparse("http://x/y").netloc, Queue.Queue().empty(), time.clock() >= 0)
 print(np.float, np.zeros(2, np.bool).tostring() == b"\\0\\0", np.fromstring(b"\\1\\2", np.uint8), list(izip("a", "b")))
 print(pickle.load(open(sys.argv[1], "rb")))
+np.savez(sys.argv[2], a=1)
+print(np.load(sys.argv[2]).keys()[0])
 """
 
 
 def test_idioms_of_python_2(write, tmp_path):
     # What Python 2 writes for {"name": "caf\xe9"}.
     (tmp_path / "old.pkl").write_bytes(b"\x80\x02}q\x01U\x04nameq\x02U\x04caf\xe9q\x03s.")
-    assert ran(write("idioms.py", IDIOMS), tmp_path / "old.pkl").splitlines() == [
+    assert ran(write("idioms.py", IDIOMS), tmp_path / "old.pkl", tmp_path / "a.npz").splitlines() == [
         "3 -4 3.5 3 {'a': 4} i [0 0 1] 1.5 divided by 3 0",
-        "['a'] True a [0, 1, 2, 3] own next",
+        "['a'] True a [0, 1, 2, 3]",
+        "1 [1, 2]",
         "1 ('b', 'd') 1 0",
         "1 x True 3 2 -1",
         "{'a': 1} x True True",
         "<class 'float'> True [1 2] [('a', 'b')]",
         "{'name': 'caf\xe9'}",
+        "a",
     ]
 
 
@@ -182,6 +192,24 @@ def test_division_of_python_3(write):
         ran("--python3", write("plain.py", "import two\nprint(7 / 2, two.half, range(2))\n")) == "3.5 3.5 range(0, 2)\n"
     )
     assert ran(write("modern.py", "import two\nprint(f'{7 / 2} {two.half}')\n")) == "3.5 3.5\n"
+
+
+@pytest.mark.parametrize(
+    "text, half",
+    [
+        ("print('', end='')", 3.5),
+        ("from __future__ import print_function\nprint('', end='')", 3),
+        ("import queue", 3.5),
+        ("try:\n    import queue\nexcept ImportError:\n    import Queue", 3),
+        ("first, *others = 'abc'", 3.5),
+        ("class A(metaclass=type): pass", 3.5),
+        ("# na\u00efve", 3.5),
+        ("# coding: utf-8\n# na\u00efve", 3),
+        ("from __future__ import (\n    print_function,\n    division)", 3.5),
+    ],
+)
+def test_files_that_python_2_could_not_run_have_the_division_of_python_3(text, half, write):
+    assert ran(write("main.py", text + "\nprint(7 / 2)\n")) == f"{half}\n"
 
 
 def test_what_python_3_cannot_parse_takes_one_line(write):
@@ -299,6 +327,10 @@ assert slim.arg_scope is same.arg_scope is arg_scope is tf.contrib.framework.arg
 assert not hasattr(installed.tf, "contrib") or tf.__version__ < "2"
 assert module.tf is tf and module.HALF == 3 and not tf.executing_eagerly()
 print(xrange(2), tf.placeholder(tf.float32, [None, 3]).shape[1].value, sorted(tf.contrib.layers.__name__.split("."))[0])
+from tensorflow.python import pywrap_tensorflow
+from tensorflow.python.framework.graph_util import convert_variables_to_constants
+pywrap_tensorflow.NewCheckpointReader, tf.pywrap_tensorflow.NewCheckpointReader
+tf.contrib.training.evaluate_once, tf.contrib.training.get_or_create_eval_step
 for path in ("seq2seq.AttentionWrapper", "crf.crf_log_likelihood", "layers.no_such_layer"):
     package, name = path.split(".")
     try:
