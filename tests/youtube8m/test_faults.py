@@ -129,6 +129,15 @@ def joined(*workers):
     until(lambda: all(worker.lines("note") for worker in workers), SECONDS)
 
 
+def has_stepped(directory):
+    """Whether the chief has taken a step, after which it writes the loss for TensorBoard."""
+    with contextlib.suppress(tf.errors.DataLossError):  # of an event that is only half written
+        for path in directory.glob("events*"):
+            if any(event.HasField("summary") for event in tf.train.summary_iterator(str(path))):
+                return True
+    return False
+
+
 def start_without_chief(start, addresses, *flags):
     """Two parameter servers and two workers, which have ended well. Returns what worker 0 printed."""
     spec = {"ps": addresses[:2], "worker": addresses[2:4]}
@@ -249,8 +258,9 @@ def test_one_is_killed_for_good(fleet, saved, tmp_path, lost):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_all_get_a_signal(fleet, saved, tmp_path, number):
-    running = fleet("--steps", "100000", "--checkpoint-seconds", "600")
+    running = fleet("--steps", "100000", "--checkpoint-seconds", "600", "--summary-steps", "1")
     joined(running["worker0"], running["worker1"])
+    until(lambda: has_stepped(tmp_path / "c"), SECONDS)
     before = saved()  # Workers may have been at work before the chief saved its first.
     for program in running.values():
         program.send(number)
