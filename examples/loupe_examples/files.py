@@ -1,4 +1,4 @@
-"""Output files that are written completely or not at all."""
+"""Names of files, and output files that are written completely or not at all."""
 
 import contextlib
 import os
@@ -7,6 +7,17 @@ import tempfile
 import uuid
 
 from loupe_examples.errors import UserError
+
+
+def for_tensorflow(name):
+    """Returns a file's name for TensorFlow. A leading ~ is the home directory, unless a file has this name.
+
+    Raises:
+      UserError: if the name is not UTF-8.
+    """
+    if "\ufffd" in name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"):
+        raise UserError(f"{name}: expected a name in UTF-8, which TensorFlow requires")
+    return name if os.path.exists(name) else os.path.expanduser(name)
 
 
 @contextlib.contextmanager

@@ -373,6 +373,12 @@ def test_the_latest_checkpoint_is_found_through_a_link(work, tmp_path):
         assert checkpoints.latest_or_none(f"{path}/") == str(work / "model.ckpt-7")
 
 
+@pytest.mark.parametrize("program", [train, evaluate])
+def test_a_checkpoint_whose_name_is_not_utf8_is_refused(work, monkeypatch, capsys, program):
+    error = error_of(work, program, monkeypatch, capsys, ["--checkpoint", "c\udcff"])
+    assert r"c\udcff: expected a name in UTF-8, which TensorFlow requires" in error
+
+
 @pytest.mark.parametrize("name", ["c[1]", "c*", "c?", "c\\d"])
 def test_what_tensorflow_takes_for_a_pattern_is_refused(work, monkeypatch, capsys, name):
     error = error_of(work, train, monkeypatch, capsys, ["--checkpoint", name])

@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 from loupe_examples import patches
+from loupe_examples.files import for_tensorflow
 
 from yt8m import writing
 
@@ -16,14 +17,14 @@ NUM_SHARDS = {"train": 4, "validate": 2, "test": 2}
 
 
 def provide(data, split):
-    """Gives data without files those of a split of the digits, and writes the digits first if they are missing."""
+    """Sets the files of data without files to those of a split of the digits, which are written if they are missing."""
     if data.files is None:
         data.files = prepare(data.digits)[split]
 
 
 def prepare(directory):
     """Writes the shards into the directory, unless they are all there. Returns the files of each split, a dict."""
-    directory = directory if os.path.isdir(directory) else os.path.expanduser(directory)
+    directory = for_tensorflow(directory)
     files = {
         split: [os.path.join(directory, f"{split}{number:02}.tfrecord") for number in range(count)]
         for split, count in NUM_SHARDS.items()

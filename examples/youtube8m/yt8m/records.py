@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import tensorflow.compat.v1 as tf
 from loupe_examples.errors import PROBLEM, UserError, warn
+from loupe_examples.files import for_tensorflow
 
 FRAMING = 16  # bytes of a TFRecord besides its content: the length, and a checksum of each
 LABELLED = 1000  # how many videos are searched for one with labels before a training
@@ -19,9 +20,7 @@ def matching(patterns):
     """The files with these names or patterns, sorted, or a `UserError`. A name that exists is not a pattern."""
     found = set()
     for pattern in patterns:
-        if "\ufffd" in pattern.encode("utf-8", "surrogateescape").decode("utf-8", "replace"):
-            raise UserError(f"{pattern}: expected a name in UTF-8, which TensorFlow requires")
-        path = pattern if tf.io.gfile.exists(pattern) else os.path.expanduser(pattern)
+        path = for_tensorflow(pattern)
         directory, name = os.path.split(path)
         if os.path.isdir(path):
             raise UserError(f"{pattern}: expected files, got a directory; its files may be {os.path.join(path, '*')}")

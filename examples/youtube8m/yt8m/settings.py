@@ -114,7 +114,7 @@ def settle(options, saved=False):
     """
     given = {name: value for name, value in vars(options).items() if value is not None}
     checkpoint = given.get("checkpoint") or os.path.join("checkpoints", given.get("preset", DEFAULT))
-    checkpoint = checkpoint if os.path.exists(checkpoint) else os.path.expanduser(checkpoint)
+    checkpoint = files.for_tensorflow(checkpoint)
     # TensorFlow takes a backslash for a part of a pattern too, except on Windows, where it separates directories.
     for character in "*?[" + "\\" * (os.sep == "/"):
         if character in checkpoint:
