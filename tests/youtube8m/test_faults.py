@@ -369,8 +369,8 @@ def test_two_trainings_in_one_directory(start, saved):
 def test_evaluation_ends_with_the_training_beside_it(start, saved, digits, tmp_path):
     flags = ["--continuous", "--json", "--checkpoint", "c", "--digits", digits]
     evaluation = start(*flags, script="evaluate.py", name="evaluation")
-    until(lambda: evaluation.lines("note"), SECONDS)
-    training = start("--steps", "1500", "--checkpoint-seconds", "1", "--keep", "1")
+    time.sleep(5)  # It waits for the first checkpoint.
+    training = start("--steps", "1500", "--checkpoint-seconds", "1", "--keep", "1000")
     assert statuses({"alone": training, "evaluation": evaluation}) == {"alone": 0, "evaluation": 0}
     last = [json.loads(line) for line in evaluation.text("out").splitlines()][-1]
     assert last["checkpoint"] == os.path.join("c", "model.ckpt-1500")
