@@ -457,7 +457,8 @@ def _lists(x, max_samples, feature_size):
     with tf.device("/device:CPU:0"):  # A GPU cannot hold the strings of the message.
         check = tf.debugging.Assert(tf.logical_and(size > 0, fits), [message, "=", size, ", got", count])
     with tf.control_dependencies([check]):
-        return tf.reshape(x, [-1, max_samples, feature_size])
+        # Without the identity, TensorFlow 1.15 may reshape x to another shape first, and fail there.
+        return tf.reshape(tf.identity(x), [-1, max_samples, feature_size])
 
 
 def _lengths(num_samples, lists, size):

@@ -27,8 +27,7 @@ def main(argv=None):
         given.checkpoint = os.path.join(directory, preset)
         settings = settle(given)
         digits.provide(settings.data, "train")
-        before = training.train(settings)
-        steps = settings.training.steps
+        before, steps = training.train(settings), settings.training.steps
         if before > steps:
             raise errors.UserError(f"{given.checkpoint}: expected a model of {steps} steps, got one of {before}")
         settings.data.files = None

@@ -348,13 +348,19 @@ def test_checkpoints_are_named_by_any_of_their_files(work, end):
     assert checkpoints.latest(f"model.ckpt-7.{end}") == "model.ckpt-7"
 
 
-@pytest.mark.parametrize("state", ["missing", "of another place", "of another step"])
+STATES = ["missing", "of another place", "of a missing place", "of another step", "empty", "binary", "of no name"]
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_checkpoints_that_their_state_does_not_name_are_told(work, tmp_path, saved, state):
     if state == "missing":
         (work / "checkpoint").unlink()
     else:
-        name = str(saved / "model.ckpt-7") if state == "of another place" else "model.ckpt-6"
-        (work / "checkpoint").write_text(f'model_checkpoint_path: "{name}"')
+        names = {"of another place": str(saved / "model.ckpt-7"), "of a missing place": "/nowhere/model.ckpt-7"}
+        names.update({"of another step": "model.ckpt-6", "of no name": ""})
+        contents = {"empty": b"", "binary": bytes(range(256))}
+        content = contents.get(state, f'model_checkpoint_path: "{names.get(state)}"'.encode("utf-8"))
+        (work / "checkpoint").write_bytes(content)
     for path in (".", str(work), f"{work}/"):
         message = f"^{re.escape(path)}: expected a file `checkpoint` that names one of model.ckpt-7$"
         for function in (checkpoints.latest, checkpoints.latest_or_none):

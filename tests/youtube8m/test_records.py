@@ -327,9 +327,13 @@ def test_names_in_the_home_directory(tmp_path, good, monkeypatch):
 
 def test_what_is_no_file_is_named(tmp_path):
     assert problem(reading(f"{tmp_path}/")).startswith(f"{tmp_path}/: expected files, got a directory")
+    os.symlink("nowhere", str(tmp_path / "broken"))
+    for name in ("broken", "bro*"):
+        assert problem(reading(tmp_path / name)) == f"{tmp_path / 'broken'}: expected a file that can be read"
     if hasattr(os, "mkfifo"):
         os.mkfifo(str(tmp_path / "pipe"))
-        assert problem(reading(tmp_path / "pipe")) == f"{tmp_path / 'pipe'}: expected files, got a device"
+        for name in ("pipe", "p*"):
+            assert problem(reading(tmp_path / name)) == f"{tmp_path / 'pipe'}: expected a file that can be read"
     assert problem(reading("v\udcff")) == "v\udcff: expected a name in UTF-8, which TensorFlow requires"
 
 

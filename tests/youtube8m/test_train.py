@@ -297,9 +297,10 @@ def test_a_copied_directory_goes_on_with_its_own_checkpoints(two_steps, digits):
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_damaged_checkpoint_is_named(digits, capsys):
+@pytest.mark.parametrize("left", [-100, 0], ids=["its step is whole", "nothing is left"])
+def test_a_damaged_checkpoint_is_named(digits, capsys, left):
     for file in pathlib.Path("c").glob("*.data*"):
-        file.write_bytes(file.read_bytes()[:-100])  # What comes first, such as the step, is still whole.
+        file.write_bytes(file.read_bytes()[:left])
     assert re.match(r"c.model\.ckpt-2: ", fails(capsys, "--steps", "4", "--digits", digits, *MEAN))
 
 

@@ -31,7 +31,10 @@ def latest_or_none(directory):
 
     Raises a `UserError` if it has some, and the file `checkpoint`, where TensorFlow looks for the latest, names none.
     """
-    name = tf.train.latest_checkpoint(directory)
+    try:
+        name = tf.train.latest_checkpoint(directory)
+    except (ValueError, tf.errors.OpError):  # of a malformed file `checkpoint`, or one that names a missing directory
+        name = None
     found = sorted(glob.glob(os.path.join(glob.escape(directory), "*.index")))
     if found and (name is None or os.path.realpath(f"{name}.index") not in map(os.path.realpath, found)):
         there = ", ".join(os.path.basename(file)[: -len(".index")] for file in found)
@@ -41,8 +44,7 @@ def latest_or_none(directory):
 
 def is_last(checkpoint):
     """Whether a checkpoint is the one that its training ends with, as far as the settings beside it tell."""
-    steps = load(checkpoint).get("steps")
-    return steps is not None and step_of(checkpoint) >= steps
+    return step_of(checkpoint) >= load(checkpoint).get("steps", float("inf"))
 
 
 @contextlib.contextmanager
@@ -52,9 +54,10 @@ def named(path):
     """
     try:
         yield
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, IndexError) as error:  # NewCheckpointReader raises an IndexError for a cut file.
         # The message without the operation and the place where it was created.
-        cause = re.sub("^Graph execution error:.*?Node: '[^']*'", "", error.message, flags=re.DOTALL).split("[[")[0]
+        message = getattr(error, "message", str(error))
+        cause = re.sub("^Graph execution error:.*?Node: '[^']*'", "", message, flags=re.DOTALL).split("[[")[0]
         raise UserError(problem_of(error) or f"{path}: {cause.strip()}") from error
 
 

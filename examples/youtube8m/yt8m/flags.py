@@ -89,8 +89,7 @@ def _add_settings(group, part):
     for field in dataclasses.fields(part):
         if not field.metadata:
             continue
-        arguments = dict(field.metadata, dest=field.name, default=None)
-        flag = field.name.replace("_", "-")
+        arguments, flag = dict(field.metadata, dest=field.name, default=None), field.name.replace("_", "-")
         if field.name not in varying and field.default is not None:
             arguments["help"] += f" (default: {field.default})"
         if field.type is bool:

@@ -24,8 +24,6 @@ def matching(patterns):
         directory, name = os.path.split(path)
         if os.path.isdir(path):
             raise UserError(f"{pattern}: expected files, got a directory; its files may be {os.path.join(path, '*')}")
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise UserError(f"{pattern}: expected files, got a device")
         if tf.io.gfile.exists(path):
             matches = [path]
         elif "://" in path:
@@ -33,6 +31,9 @@ def matching(patterns):
         else:
             matches = glob.glob(os.path.join(glob.escape(directory) if os.path.isdir(directory) else directory, name))
         matches = [match for match in matches if not os.path.isdir(match)]
+        for match in matches:  # TensorFlow would wait for a pipe, and try for ever to open other names.
+            if "://" not in match and not (os.path.isfile(match) and os.access(match, os.R_OK)):
+                raise UserError(f"{match}: expected a file that can be read")
         if not matches:
             raise UserError(f"{pattern}: no files match")
         found.update(matches)
@@ -180,8 +181,8 @@ def _problems(file, num_good, data):
         if kind is not None:
             yield f"{file}: expected TFRecords, got {kind}", "it"
         elif num_bytes != size:
-            out_of = "" if size is None else f" out of {size}"
-            yield f"{file}: corrupt or truncated: the readable records have {num_bytes} bytes{out_of}", "the rest"
+            read = f"{num_bytes} bytes" if size is None else f"{num_bytes} bytes out of {size}"
+            yield f"{file}: corrupt or truncated: the readable records have {read}", "the rest"
     except tf.errors.OpError as error:
         yield f"{file}: {error.message}", "it"
 

@@ -170,13 +170,11 @@ class _Monitor(tf.train.SessionRunHook):
 
     def show(self, values):
         """Shows and writes the values of a `step.Step`."""
-        training = self._settings.training
-        count, loss = int(values["count"]), values["loss"]
+        count, loss, training = int(values["count"]), values["loss"], self._settings.training
         if not np.isfinite(loss):
             kept = "The checkpoints before it are kept; try a lower learning_rate"
             raise UserError(f"step {count}: expected a finite loss, got {loss}. {kept}")
-        seconds = time.monotonic() - self._time
-        is_due = count - self._written >= training.summary_steps
+        seconds, is_due = time.monotonic() - self._time, count - self._written >= training.summary_steps
         if is_due or seconds > SECONDS:
             speed = (count - self._shown) * self._settings.data.batch_size / max(seconds, 1e-9)
             gap = metrics.gap(values["predictions"], values["labels"])
