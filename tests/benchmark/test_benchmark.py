@@ -79,6 +79,7 @@ def test_other_measures(tmp_path, capsys):
         assert _table_after(name, output)[1][:3] == ["NetVLAD", "small", "training"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("graph", sorted(steps.GRAPHS))
 def test_memory_of_a_model(graph):
     """A model has a variable that is not float32, the count of steps."""
@@ -138,6 +139,7 @@ def test_a_process_that_fails_ends_the_benchmark_with_the_report_so_far(tmp_path
     assert [row["size"] for row in json.loads((tmp_path / "speed.json").read_text())["rows"]] == ["small"]
 
 
+@pytest.mark.long
 def test_training_in_tensorflow_2(tmp_path, request):
     arguments = ["--methods", "NetVLAD", "--modes", "training", "--no-memory", "--no-time", "--functions"]
     if tf.__version__.startswith("1."):

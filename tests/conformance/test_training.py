@@ -58,6 +58,7 @@ def assert_trains(name, session, feed, by_name, train):
         assert (now != then).any(), (name, variable.op.name)
 
 
+@pytest.mark.long
 @each_set_of_methods
 def test_optimizers(methods, session, rng):
     feed, by_name, gradients = losses(methods, rng, add_batch_norm=True, gating=True)

@@ -19,8 +19,9 @@ def test_option(request):
     assert isinstance(tf.zeros([3]).shape[0], int) == is_v2
 
 
+@pytest.mark.long
 @pytest.mark.skipif(tf.__version__.startswith("1."), reason="TensorFlow 1 has no other behavior")
-@pytest.mark.parametrize("files", [QUICK, pytest.param(OTHERS, marks=pytest.mark.long)], ids=["quick", "others"])
+@pytest.mark.parametrize("files", [QUICK, OTHERS], ids=["quick", "others"])
 def test_core_tests_with_v1_behavior(files):
     paths = [os.path.join(TESTS, "conformance", file) for file in files]
     run(PROGRAM, "--v1-behavior", "-q", "--tb=short", "-p", "no:cacheprovider", *paths)

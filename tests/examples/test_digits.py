@@ -47,6 +47,7 @@ def test_accuracies_of_all_methods(run):
         assert accuracies["mean", "gated"] < accuracies[method, "plain"]
 
 
+@pytest.mark.long
 def test_same_numbers_with_one_seed(run):
     short = ["--epochs", "1", "--methods", "NetVLAD", "--gating", "plain"]
     first = run("--seed", "7", *short)

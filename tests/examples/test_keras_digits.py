@@ -33,6 +33,7 @@ def run(graph, tmp_path, capsys):
     return run
 
 
+@pytest.mark.long
 def test_an_epoch(run):
     assert 0.1 < run("--epochs", "1") < 1
 

@@ -113,6 +113,7 @@ def test_each_program_by_itself(name, tmp_path):
     assert_variables(name, tmp_path)
 
 
+@pytest.mark.long
 @needs_keras_2
 def test_contrib_has_the_arguments_and_defaults_of_tensorflow_1(tmp_path):
     recorded = json.loads((GOLDENS / "contrib.json").read_text())

@@ -91,6 +91,7 @@ def test_photographs_need_no_download(monkeypatch):
         assert 0 <= pixels.min() < 0.3 and 0.6 < pixels.max() <= 1
 
 
+@pytest.mark.long
 def test_no_photograph_trains_and_tests(data):
     names = [{data.places[place].photograph for place in views.place} for views in (data.train, data.test, data.stereo)]
     assert names == [set(photographs.TRAIN), set(photographs.TEST), {photographs.LEFT}]

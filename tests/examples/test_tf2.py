@@ -144,6 +144,7 @@ def data(rng, has_lengths=False):
     return ([lists, lengths] if has_lengths else [lists]), target.astype(np.float32)
 
 
+@pytest.mark.long
 @some(
     {("NetVLAD_bn_gated_train", True), ("NetFV_bias_gated_train", False)},
     [configuration for configuration in CONFIGURATIONS if configuration.is_training],

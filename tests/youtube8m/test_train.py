@@ -164,6 +164,7 @@ def test_towers_do_what_one_device_does(preset, rng):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.long
 def test_towers_are_on_their_devices():
     batch = {name: tf.constant(value) for name, value in random_batch(np.random.RandomState(1), 8).items()}
     step.build(batch, settings_for(batch_size=8, towers=2))
