@@ -54,9 +54,8 @@ CONTRIB = {
     "training": ["tf_slim.training.training", "tf_slim.training.evaluation", "tensorflow.train"],
 }
 INSTEAD = {
-    "estimator": "tf.train.MonitoredTrainingSession around the model_fn",
+    **dict.fromkeys(["estimator", "learn"], "tf.train.MonitoredTrainingSession around the model_fn"),
     "layers": "tf.feature_column for columns, and tf.nn.embedding_lookup for embed_sequence",
-    "learn": "tf.train.MonitoredTrainingSession around the model_fn",
     "opt": "the optimizers of tf.train and tf.keras.optimizers",
     "rnn": "tf.nn.rnn_cell and tf.nn.bidirectional_dynamic_rnn, or a subclass of tf.nn.rnn_cell.RNNCell",
     "seq2seq": "tensorflow_addons.seq2seq, on TensorFlow 2.15 and earlier",
@@ -254,16 +253,17 @@ def execute(module, path):
     tree = ast.parse(source, path)
     nodes = (ast.JoinedStr, ast.AnnAssign, ast.AsyncFunctionDef, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
     parts = ("annotation", "returns", "kwonlyargs", "cause")
+    futures = {alias.name for x in tree.body if getattr(x, "module", None) == "__future__" for alias in x.names}
+    prints = [x for x in ast.walk(tree) if getattr(getattr(x, "func", None), "id", None) == "print" and x.keywords]
     is_new = any(isinstance(x, nodes) or any(getattr(x, part, None) for part in parts) for x in ast.walk(tree))
     new = rb"\bsuper\(\)|\b(exist_ok|flush|metaclass)=|^(import|from) (asyncio|queue|urllib\.(parse|request))\b"
-    new += rb"|^[\w, ]*\*\w+[\w, ]* = " + (rb"|\bprint\(.*\b(end|file)=" if b"print_function" not in source else b"")
-    is_new = is_new or re.search(new, source, re.MULTILINE) is not None
-    is_new = is_new or not (source.isascii() or re.match(rb"\xef\xbb\xbf|(.*\n)?.*coding[:=]", source))
+    new += rb"|^[ \t]*(\w+, ?)*\*\w+(, ?\w+)* = |\A(?!\xef\xbb\xbf|(.*\n)?.*coding[:=])[\x00-\x7f]*[\x80-\xff]"
+    is_new = is_new or bool(re.search(new, source, re.MULTILINE) or prints and "print_function" not in futures)
     OPTIONS.python3 = OPTIONS.python3 or is_new and path == OPTIONS.program
     module.__builtins__ = names = dict(vars(builtins), __import__=program_import, **OLD_BUILTINS)
     if not OPTIONS.python3 and not is_new:
         names.update(PYTHON_2)
-        if re.search(rb"^from __future__ import (\([^)]*|.*)\bdivision\b", source, re.MULTILINE):
+        if "division" in futures:
             names.update(_divide=operator.truediv, _divided=operator.itruediv)
         tree = Python2().visit(tree)
     exec(compile(tree, path, "exec", dont_inherit=True), vars(module))

@@ -200,6 +200,7 @@ def test_division_of_python_3(write):
     [
         ("print('', end='')", 3.5),
         ("from __future__ import print_function\nprint('', end='')", 3),
+        ("if 0: print('start=%d, end=%d' % (1, 2))", 3),
         ("import queue", 3.5),
         ("try:\n    import queue\nexcept ImportError:\n    import Queue", 3),
         ("first, *others = 'abc'", 3.5),
@@ -207,6 +208,8 @@ def test_division_of_python_3(write):
         ("# na\u00efve", 3.5),
         ("# coding: utf-8\n# na\u00efve", 3),
         ("from __future__ import (\n    print_function,\n    division)", 3.5),
+        ("from __future__ import print_function, \\\n    division", 3.5),
+        ("text = '''\nfrom __future__ import division\n'''", 3),
     ],
 )
 def test_files_that_python_2_could_not_run_have_the_division_of_python_3(text, half, write):
