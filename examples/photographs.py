@@ -93,7 +93,7 @@ def load(directory, seed, train_views, stride=STRIDE, workers=None, progress=Non
       The list of all places; and the `Views` of the photographs TRAIN, of the photographs TEST, and of the stereo pair.
       In the stereo pair, the views from number 1 on are those of the right photograph, and number 1 is its tile.
     """
-    directory = directory if os.path.exists(directory) else os.path.expanduser(directory)
+    directory = files.expanded(directory)
     settings = [PHOTOGRAPHS, SIDE, LARGEST, DAISY, QUERIES, seed, train_views, stride]
     path = os.path.join(directory, f"views-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}.npz")
     try:

@@ -9,15 +9,20 @@ import uuid
 from loupe_examples.errors import UserError
 
 
+def expanded(name):
+    """Returns a file's name, in which a leading ~ is the home directory, unless a file has the name as it is."""
+    return name if os.path.exists(name) else os.path.expanduser(name)
+
+
 def for_tensorflow(name):
-    """Returns a file's name for TensorFlow. A leading ~ is the home directory, unless a file has this name.
+    """Returns the `expanded` name of a file for TensorFlow.
 
     Raises:
       UserError: if the name is not UTF-8.
     """
     if "\ufffd" in name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"):
         raise UserError(f"{name}: expected a name in UTF-8, which TensorFlow requires")
-    return name if os.path.exists(name) else os.path.expanduser(name)
+    return expanded(name)
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ def resumed(program):
 
 
 def ended(**given):
-    """The statuses of `ALL`, which are 0 except for those that are given."""
+    """The expected status of each process of `ALL`: its value in `given`, or else 0."""
     return dict(dict.fromkeys(ALL, 0), **given)
 
 

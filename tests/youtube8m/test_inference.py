@@ -368,6 +368,11 @@ def test_checkpoints_that_their_state_does_not_name_are_told(work, tmp_path, sav
                 function(path)
 
 
+def test_a_checkpoint_without_settings_is_not_known_to_be_the_last():
+    """The golden's checkpoint does not have the number of its step either."""
+    assert not checkpoints.is_last(str(GOLDENS / "gated_netvlad" / "model.ckpt"))
+
+
 def test_a_directory_without_checkpoints_has_none(tmp_path):
     assert checkpoints.latest_or_none(str(tmp_path)) is None
     assert checkpoints.latest_or_none(str(tmp_path / "nowhere")) is None

@@ -44,20 +44,19 @@ def latest_or_none(directory):
 
 def is_last(checkpoint):
     """Whether a checkpoint is the one that its training ends with, as far as the settings beside it tell."""
-    return step_of(checkpoint) >= load(checkpoint).get("steps", float("inf"))
+    steps = load(checkpoint).get("steps")
+    return steps is not None and step_of(checkpoint) >= steps
 
 
 @contextlib.contextmanager
 def named(path):
     """A context in which an error of TensorFlow becomes a `UserError`. Its message is the problem that was found in a
-    record, or else the path, of a checkpoint or its directory, and TensorFlow's message.
-    """
+    record, or else the path, of a checkpoint or its directory, and TensorFlow's message."""
     try:
         yield
-    except (tf.errors.OpError, IndexError) as error:  # NewCheckpointReader raises an IndexError for a cut file.
+    except tf.errors.OpError as error:
         # The message without the operation and the place where it was created.
-        message = getattr(error, "message", str(error))
-        cause = re.sub("^Graph execution error:.*?Node: '[^']*'", "", message, flags=re.DOTALL).split("[[")[0]
+        cause = re.sub("^Graph execution error:.*?Node: '[^']*'", "", error.message, flags=re.DOTALL).split("[[")[0]
         raise UserError(problem_of(error) or f"{path}: {cause.strip()}") from error
 
 
@@ -100,8 +99,11 @@ class Saver(tf.train.Saver):
 
 def step_of(checkpoint):
     """How many steps the model of a checkpoint has been trained, an int; 0 if it is None."""
-    with named(checkpoint):
-        return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
+    try:
+        with named(checkpoint):
+            return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
+    except IndexError as error:  # The reader raises it for a file that is cut.
+        raise UserError(f"{checkpoint}: {error}") from error
 
 
 def newest(directory):
@@ -114,12 +116,12 @@ def compare(checkpoint, variables, settings):
     """Raises a `UserError` if a checkpoint does not hold all of the variables, a list, with their shapes."""
     with named(checkpoint):
         shapes = tf.train.NewCheckpointReader(checkpoint).get_variable_to_shape_map()
-    expected = dict(map(whole, variables))
+    expected = dict(map(name_and_shape, variables))
     differing = [name for name in expected if shapes.get(name) != expected[name]]
     if not differing:
         return
     # An optimiser's variables differ wherever the model's do, so naming those is enough.
-    of_model = dict(map(whole, tf.trainable_variables() + tf.model_variables()))
+    of_model = dict(map(name_and_shape, tf.trainable_variables() + tf.model_variables()))
     differing = [name for name in differing if name in of_model] or differing
     # The weights first, whose shapes say most.
     differing.sort(key=lambda name: (not name.endswith(("weights", "kernel")), name))
@@ -154,7 +156,7 @@ def restore(session, checkpoint, settings):
         tf.train.Saver(variables).restore(session, checkpoint)
 
 
-def whole(variable):
+def name_and_shape(variable):
     """The name and the shape of a variable in a checkpoint. A part of a partitioned variable has those of the whole."""
     part = variable._get_save_slice_info()
     if part is None:

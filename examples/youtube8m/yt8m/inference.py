@@ -48,8 +48,7 @@ def evaluate(settings, checkpoint, batch_statistics=False, seen=None):
     checkpoint = checkpoints.latest(checkpoint)
     gathered = metrics.Metrics(settings.data.num_classes)
     with progress.bar(desc="evaluate", unit="video") as shown:
-        names = ["predictions", "labels", "loss"]
-        for predictions, labels, loss in run(settings, checkpoint, names, batch_statistics):
+        for predictions, labels, loss in run(settings, checkpoint, ["predictions", "labels", "loss"], batch_statistics):
             gathered.add(predictions, labels, loss)
             if seen is not None:
                 seen.append((predictions, labels))

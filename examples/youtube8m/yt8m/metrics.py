@@ -92,7 +92,7 @@ def top_predictions(predictions, top_k):
 
 
 def _average_precision(scores, is_true, num_true):
-    """Average precision with all `num_true` labels as the denominator, including those that the predictions missed."""
+    """Average precision with all `num_true` labels as the denominator, including labels that the predictions missed."""
     if num_true == 0:
         return np.nan
     found = np.count_nonzero(is_true)

@@ -31,7 +31,7 @@ def matching(patterns):
         else:
             matches = glob.glob(os.path.join(glob.escape(directory) if os.path.isdir(directory) else directory, name))
         matches = [match for match in matches if not os.path.isdir(match)]
-        for match in matches:  # TensorFlow would wait for a pipe, and try for ever to open other names.
+        for match in matches:  # TensorFlow hangs on pipes, and on files that it cannot open.
             if "://" not in match and not (os.path.isfile(match) and os.access(match, os.R_OK)):
                 raise UserError(f"{match}: expected a file that can be read")
         if not matches:

@@ -101,9 +101,9 @@ def clipped(pairs, norm):
     halves = collections.defaultdict(list)
     for gradient, variable in pairs:
         # Half the sum of squares, computed without the gigabyte that tf.square would write for hidden1_weights.
-        halves[checkpoints.whole(variable)[0]].append(tf.nn.l2_loss(gradient))
+        halves[checkpoints.name_and_shape(variable)[0]].append(tf.nn.l2_loss(gradient))
     factors = {name: norm / tf.maximum(tf.sqrt(2 * tf.add_n(parts)), norm) for name, parts in halves.items()}
-    return [(gradient * factors[checkpoints.whole(variable)[0]], variable) for gradient, variable in pairs]
+    return [(gradient * factors[checkpoints.name_and_shape(variable)[0]], variable) for gradient, variable in pairs]
 
 
 def _placement(device, towers, cluster):

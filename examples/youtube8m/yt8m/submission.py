@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 from loupe_examples import progress
 from loupe_examples.errors import UserError
-from loupe_examples.files import whole
+from loupe_examples.files import expanded, whole
 
 HEADER = ["VideoId", "LabelConfidencePairs"]
 
@@ -31,7 +31,7 @@ def writer(path):
 
     The file appears at the end, complete. If the block fails, an older file stays as it was.
     """
-    path = path if os.path.exists(path) else os.path.expanduser(path)
+    path = expanded(path)
     if os.path.isdir(path):
         raise UserError(f"{path}: expected a file, got a directory")
     # The line ends are those of the challenge's own files, on every system.

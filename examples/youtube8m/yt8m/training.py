@@ -81,8 +81,7 @@ def _batch(settings, trained, process):
 
 
 def _run(built, settings, interrupts, process):
-    training = settings.training
-    directory = settings.checkpoint
+    training, directory = settings.training, settings.checkpoint
     is_chief = process is None or process.is_chief
     latest, trained = checkpoints.newest(directory)
     master = process.target if process else ""
