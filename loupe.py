@@ -29,7 +29,7 @@ import tf_slim as slim
 
 __version__ = "1.0.0"
 __all__ = ["PoolingBaseModel", "NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV", "context_gating", "Samples"]
-__all__ += ["l2_normalized", "project", "get_variable", "batch_norm_or_biases"]
+__all__ += ["l2_normalized", "project", "get_variable", "batch_norm_or_biases", "check_size"]
 
 
 class PoolingBaseModel:
@@ -60,10 +60,10 @@ class PoolingBaseModel:
     def __init__(
         self, feature_size, max_samples, cluster_size, output_dim, gating=True, add_batch_norm=True, is_training=True
     ):
-        self.feature_size = _size("feature_size", feature_size)
-        self.max_samples = _size("max_samples", max_samples, or_tensor=True)
-        self.cluster_size = _size("cluster_size", cluster_size)
-        self.output_dim = None if output_dim is None else _size("output_dim", output_dim)
+        self.feature_size = check_size("feature_size", feature_size)
+        self.max_samples = check_size("max_samples", max_samples, or_tensor=True)
+        self.cluster_size = check_size("cluster_size", cluster_size)
+        self.output_dim = None if output_dim is None else check_size("output_dim", output_dim)
         self.gating = _flag("gating", gating)
         self.add_batch_norm = _flag("add_batch_norm", add_batch_norm)
         self.is_training = _flag("is_training", is_training, or_tensor=True)
@@ -281,6 +281,8 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
 
 
 # The fast forms. The docstring of each opens with the plain form, which gives the same outputs and gradients.
+_LARGE_PROJECTION = 2**18
+_IS_TENSORFLOW_1 = tf.__version__.startswith("1.")
 
 
 def l2_normalized(v, times=None, each_cluster=False):
@@ -305,7 +307,7 @@ def project(v, weights):
     two to four times as long as a product with W on the left, not transposed. Weights of fewer than 2**18 entries keep
     TensorFlow's gradient, and so do functions of TensorFlow 1. Raises a ValueError if a rank is not 2.
     """
-    v, weights = tf.convert_to_tensor(v), tf.convert_to_tensor(weights)
+    v, weights = _tensor("v", v), _tensor("weights", weights)
     if v.shape.ndims not in (2, None) or weights.shape.ndims != 2:
         raise ValueError(f"v, weights: expected shapes [B, P] and [P, O], got {v.shape} and {weights.shape}")
     is_small = not weights.dtype.is_floating or (weights.shape.num_elements() or 0) < _LARGE_PROJECTION
@@ -314,10 +316,6 @@ def project(v, weights):
     if _IS_TENSORFLOW_1 or not tf.executing_eagerly_outside_functions():
         return _product_with_registered_gradient(v, weights)
     return _product_with_custom_gradient(v, weights)
-
-
-_LARGE_PROJECTION = 2**18
-_IS_TENSORFLOW_1 = tf.__version__.startswith("1.")
 
 
 def _product_with_registered_gradient(v, weights):
@@ -399,8 +397,8 @@ def batch_norm_or_biases(x, name, stddev, add_batch_norm, is_training, summary=F
     return normed if rows is x else normed[: tf.shape(x)[0]]
 
 
-def _size(name, value, or_tensor=False):
-    """Returns the argument `name` as a positive int or, if allowed, a tensor."""
+def check_size(name, value, or_tensor=False):
+    """Returns the argument `name` as a positive int or, if allowed, a tensor; raises a TypeError or a ValueError."""
     expected = "a positive integer" + (" or a scalar integer tensor" if or_tensor else "")
     value = value.value if isinstance(value, tf.Dimension) else value
     if or_tensor and tf.is_tensor(value) and value.dtype.is_integer and value.shape.ndims in (0, None):
@@ -454,11 +452,8 @@ def _lists(x, max_samples, feature_size):
         return tf.reshape(x, [-1, size, feature_size])
     count, size = tf.reduce_prod(tf.shape(x)[counted]), tf.cast(size, tf.int32)
     fits = tf.equal(count % tf.maximum(size, 1), 0) if rank == 2 else tf.equal(count, size)
-    with tf.device("/device:CPU:0"):  # A GPU cannot hold the strings of the message.
-        check = tf.debugging.Assert(tf.logical_and(size > 0, fits), [message, "=", size, ", got", count])
-    with tf.control_dependencies([check]):
-        # Without the identity, TensorFlow 1.15 may reshape x to another shape first, and fail there.
-        return tf.reshape(tf.identity(x), [-1, max_samples, feature_size])
+    x = _asserted(x, tf.logical_and(size > 0, fits), [message, "=", size, ", got", count])
+    return tf.reshape(x, [-1, max_samples, feature_size])
 
 
 def _lengths(num_samples, lists, size):
@@ -475,11 +470,16 @@ def _lengths(num_samples, lists, size):
     batch, size = tf.shape(lists)[:1], tf.cast(size, tf.int64)
     in_range = tf.reduce_all(tf.logical_and(num_samples >= 0, num_samples <= size))
     fits = tf.logical_and(in_range, tf.reduce_all(tf.equal(tf.shape(num_samples), batch)))
-    with tf.device("/device:CPU:0"):
-        data = [message, "=", size, "in shape [B] =", batch, ", got", num_samples]
-        check = tf.debugging.Assert(fits, data, summarize=1000)
+    data = [message, "=", size, "in shape [B] =", batch, ", got", num_samples]
+    return tf.reshape(_asserted(num_samples, fits, data), [-1])
+
+
+def _asserted(x, condition, data):
+    """Returns x after a check at run time. Without the identity, TensorFlow 1.15 may first fail in a reshape of x."""
+    with tf.device("/device:CPU:0"):  # A GPU cannot hold the strings of the message.
+        check = tf.debugging.Assert(condition, data, summarize=1000)
     with tf.control_dependencies([check]):
-        return tf.reshape(num_samples, [-1])
+        return tf.identity(x)
 
 
 def _repair_tf_slim():

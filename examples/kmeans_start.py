@@ -33,6 +33,7 @@ RATIO = 100  # A sample's largest assignment over its second largest, as in the 
 EPSILON = 0.001  # What slim's batch norm adds to the variance.
 
 
+@np.errstate(over="ignore", invalid="ignore")  # The values are checked at the end.
 def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0, ghost_clusters=0):
     """Returns values for a layer's variables with which its soft assignment is that of the NetVLAD paper.
 
@@ -60,7 +61,8 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
       deviation of the cluster's samples along each dimension, at least a tenth of that of all samples.
 
     Raises:
-      TypeError: if `samples` are not real numbers, or `cluster_size` or `ghost_clusters` is not an integer.
+      TypeError: if `samples` are not real numbers, `cluster_size` or `ghost_clusters` is not an integer, or `alpha` is
+        not a number.
       ValueError: if an argument is out of its range, or if the samples are too few, too similar, NaN or infinite.
     """
     samples = _checked_samples(samples, cluster_size)
@@ -68,6 +70,8 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
         raise TypeError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters!r}")
     if ghost_clusters < 0:
         raise ValueError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters}")
+    if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, numbers.Real)):
+        raise TypeError(f"alpha: expected a number above 0, got {alpha!r}")
     if alpha is not None and not 0 < alpha < float("inf"):
         raise ValueError(f"alpha: expected a number above 0, got {alpha!r}")
     kmeans = MiniBatchKMeans(cluster_size, batch_size=1024, n_init=3, random_state=seed).fit(samples)
@@ -96,7 +100,10 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
         values["cluster_biases"] = biases
     values["cluster_weights2"] = c.T[np.newaxis]
     values["covar_weights"] = np.sqrt(_deviations(samples, nearness[:, :cluster_size].argmax(axis=1), cluster_size))
-    return {name: np.asarray(value, np.float32) for name, value in values.items()}
+    values = {name: np.asarray(value, np.float32) for name, value in values.items()}
+    if not all(np.isfinite(value).all() for value in values.values()):
+        raise ValueError(f"alpha, samples: expected numbers whose products fit in float32, got alpha = {alpha!r}")
+    return values
 
 
 def assign(session, scope, values, suffix=None):
@@ -114,16 +121,24 @@ def assign(session, scope, values, suffix=None):
       The names of the variables that were assigned, sorted.
 
     Raises:
+      TypeError: if `session` or `scope` is something else.
       ValueError: if there is no such layer, if only one of the layer and the values has batch norm, or if a shape does
         not fit. In this case nothing is assigned.
     """
-    prefix = getattr(scope, "name", scope).rstrip("/")
+    scope = getattr(scope, "name", scope)
+    if not isinstance(scope, str):
+        raise TypeError(f"scope: expected a variable scope or its name, got {scope!r}")
+    prefix = scope.rstrip("/")
     prefix += "/" if prefix else ""
     is_session = not hasattr(session, "variables_by_name")
-    if is_session:
+    if not is_session:
+        variables = session.variables_by_name
+    elif hasattr(session, "graph") and hasattr(session, "run"):
         variables = {variable.op.name: variable for variable in session.graph.get_collection("variables")}
     else:
-        variables = session.variables_by_name
+        raise TypeError(
+            f"session: expected a tf.compat.v1.Session, or a PoolingLayer or PoolingModule of tf2.py, got {session!r}"
+        )
     if suffix is None:
         suffix = _suffix(prefix, variables)
     assigned = {}

@@ -27,7 +27,6 @@ References:
 """
 
 import math
-import numbers
 
 import loupe
 import tensorflow.compat.v1 as tf
@@ -73,8 +72,8 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         groups=8,
     ):
         super().__init__(feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, is_training)
-        self.expansion = _positive("expansion", expansion)
-        self.groups = _positive("groups", groups)
+        self.expansion = loupe.check_size("expansion", expansion)
+        self.groups = loupe.check_size("groups", groups)
         width = self.expansion * self.feature_size
         if width % self.groups:
             raise ValueError(f"groups: expected a divisor of expansion * feature_size = {width}, got {self.groups}")
@@ -181,7 +180,7 @@ class GhostVLAD(loupe.PoolingBaseModel):
         ghost_clusters=1,
     ):
         super().__init__(feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, is_training)
-        self.ghost_clusters = _positive("ghost_clusters", ghost_clusters)
+        self.ghost_clusters = loupe.check_size("ghost_clusters", ghost_clusters)
 
     def forward(self, reshaped_input, num_samples=None):
         samples = self.samples(reshaped_input, num_samples)
@@ -201,12 +200,3 @@ def variance_scaling(fan_in):
     The variance is 2 / fan_in of the whole variable, even if a partitioner splits it.
     """
     return tf.truncated_normal_initializer(stddev=math.sqrt(1.3 * 2 / fan_in))
-
-
-def _positive(name, value):
-    """Returns the argument `name` as an int, after checking it."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: expected a positive integer, got {value!r}")
-    if value <= 0:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
-    return int(value)

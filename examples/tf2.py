@@ -126,14 +126,12 @@ class Pooling:
         """Assigns the values of a TensorFlow 1 checkpoint to all variables, or raises an error and assigns nothing."""
         prefix = scope.rstrip("/") + "/" if scope else ""
         with checkpoint_reader(path) as reader:
-            shapes, problems = reader.get_variable_to_shape_map(), []
-            for name in variables:
-                expected, got = list(self.wanted[name].shape), shapes.get(prefix + name, "none")
-                if got != expected:
-                    problems.append(f"{prefix}{name}: expected shape {expected}, got {got}")
-            if problems:
-                raise ValueError(f"{path}: " + "; ".join(problems))
-            values = {name: reader.get_tensor(prefix + name) for name in variables}
+            shapes = reader.get_variable_to_shape_map()
+            pairs = [(name, list(self.wanted[name].shape), shapes.get(prefix + name, "none")) for name in variables]
+            problems = [f"{prefix}{name}: expected shape {x}, got {got}" for name, x, got in pairs if got != x]
+            values = {} if problems else {name: reader.get_tensor(prefix + name) for name in variables}
+        if problems:
+            raise ValueError(f"{path}: " + "; ".join(problems))
         for name, variable in variables.items():
             variable.assign(values[name])
 
@@ -237,7 +235,10 @@ def own_arguments(method):
 
 @contextlib.contextmanager
 def checkpoint_reader(path):
-    """A context with the reader of a checkpoint, which is given by its name, one of its files, or its directory."""
+    """A context with the reader of a checkpoint, which is given by its name, one of its files, or its directory.
+
+    Raises a ValueError if there is no such checkpoint, or its files are damaged.
+    """
     with tempfile.TemporaryDirectory() as directory:
         try:
             name = checkpoint_name(os.fsdecode(path))
@@ -250,9 +251,10 @@ def checkpoint_reader(path):
                 for file in glob.glob(glob.escape(name) + ".*"):
                     os.symlink(os.path.abspath(file), os.path.join(directory, "model" + file[len(name) :]))
                 reader = tf.compat.v1.train.NewCheckpointReader(os.path.join(directory, "model"))
-        except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
+            yield reader
+        # The reader raises an IndexError for a file that is cut.
+        except (tf.errors.OpError, IndexError, OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"path: expected a checkpoint, got {path!r} ({error})") from error
-        yield reader
 
 
 def checkpoint_name(path):
@@ -268,8 +270,9 @@ def checkpoint_name(path):
             names = sorted(name[: -len(".index")] for name in tf.io.gfile.listdir(path) if name.endswith(".index"))
             raise ValueError(f"the directory has no usable checkpoint file; it has: {', '.join(names) or 'none'}")
         latest = state.model_checkpoint_path
-        # The directory may have been moved since.
-        return latest if exists(latest + ".index") else os.path.join(path, os.path.basename(latest))
+        # The directory may have been copied or moved since.
+        moved = os.path.join(path, os.path.basename(latest))
+        return moved if exists(moved + ".index") else latest
     name = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.rstrip("/"))
     return name if exists(name + ".index") else path
 

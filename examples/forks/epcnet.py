@@ -5,6 +5,7 @@ arXiv:2101.02374; github.com/fpthink/EPC-Net). `NetVLAD` is that of pointnetvlad
 descriptor with the same weights, and adds the projections.
 """
 
+import loupe
 import tensorflow.compat.v1 as tf
 from pointnetvlad import NetVLAD
 
@@ -34,9 +35,9 @@ class G_VLAD(NetVLAD):
     ):
         super().__init__(feature_size, max_samples, cluster_size, output_dim, gating, add_batch_norm, is_training)
         width = self.feature_size * self.cluster_size
-        if isinstance(groups, bool) or not isinstance(groups, int) or groups <= 0 or width % groups:
-            raise ValueError(f"groups: expected a positive integer that divides D * K = {width}, got {groups!r}")
-        self.groups = groups
+        self.groups = loupe.check_size("groups", groups)
+        if width % self.groups:
+            raise ValueError(f"groups: expected a divisor of D * K = {width}, got {self.groups}")
 
     def projection(self, descriptor):
         """Returns the sum of the groups' batch-normalised projections. [B, O]"""

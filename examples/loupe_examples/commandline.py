@@ -5,6 +5,7 @@ import faulthandler
 import logging
 import os
 import sys
+import warnings
 
 from loupe_examples.errors import Interrupted, problem_of, say
 
@@ -41,6 +42,8 @@ def prepare():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # TensorFlow and scikit-image may import matplotlib, which warns about its cache if there is no home directory.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # protobuf warns about records that hold something else, and also raises an error.
+    warnings.filterwarnings("ignore", message="Unexpected end-group tag")
 
 
 def run(main):
@@ -62,10 +65,14 @@ def run(main):
         try:
             if stream is not None:
                 stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             # At its end, the process would try to write the rest of the stream, and fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            status = CLOSED
+            if isinstance(error, BrokenPipeError):
+                status = CLOSED
+            elif status == 0:
+                say("error", problem_of(error))
+                status = 2
     sys.exit(status)
 
 
@@ -151,8 +158,8 @@ def sizes(text):
 def weights(text):
     """Numbers of at least 0 separated by commas, not all 0, as a type of argparse."""
     values = [not_negative(weight) for weight in text.split(",")]
-    if not any(values):
-        raise argparse.ArgumentTypeError(f"expected a weight above 0, got {text}")
+    if not 0 < sum(values) < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected weights with a finite sum above 0, got {text}")
     return values
 
 

@@ -35,8 +35,8 @@ def problem_of(error):
     """
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     found = re.search(PROBLEM.format("(.*?)"), str(error), re.DOTALL)
     # TensorFlow's Assert shows bytes in C's escapes.
     return found and codecs.escape_decode(found.group(1).encode("utf-8"))[0].decode("utf-8", "replace")
@@ -45,8 +45,13 @@ def problem_of(error):
 def say(kind, message):
     """Writes one line to stderr: the program's name, what kind of message it is, and the message."""
     line = visible(" ".join(str(message).split()))
-    with contextlib.suppress(BrokenPipeError):  # Nobody reads it any longer.
+    with contextlib.suppress(OSError):  # Nobody can read it.
         print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
+
+
+def show(text):
+    """Writes a line to stdout, such as the result of a program, with escapes as in `visible`."""
+    print(visible(text), flush=True)
 
 
 def visible(text):

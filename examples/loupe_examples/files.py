@@ -18,11 +18,20 @@ def for_tensorflow(name):
     """Returns the `expanded` name of a file for TensorFlow.
 
     Raises:
-      UserError: if the name is not UTF-8.
+      UserError: if the name is not UTF-8, or is an address such as gs://bucket/name.
     """
+    if "://" in name:
+        raise UserError(f"{name}: expected a file or a directory of this machine")
     if "\ufffd" in name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"):
         raise UserError(f"{name}: expected a name in UTF-8, which TensorFlow requires")
     return expanded(name)
+
+
+def readable(path):
+    """Returns the path of a file that can be read, or raises a `UserError`. TensorFlow waits for pipes without end."""
+    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise UserError(f"{path}: expected a file that can be read")
+    return path
 
 
 @contextlib.contextmanager

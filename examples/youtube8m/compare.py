@@ -18,7 +18,19 @@ from yt8m.settings import settle
 
 
 def main(argv=None):
-    options = parser().parse_args(argv)
+    parser = commandline.Parser(__doc__)
+    parser.add_argument(
+        "--presets", type=flags.presets, default=",".join(PRESETS), metavar="NAME,NAME...", help="names to compare"
+    )
+    parser.add_argument(
+        "--checkpoints", metavar="DIRECTORY", help="where the models are kept (default: checkpoints/seed-SEED)"
+    )
+    flags.add_digits(parser)
+    parser.add_argument(
+        "--steps", type=commandline.positive, help="how many steps each model is trained (default: as in train.py)"
+    )
+    parser.add_argument("--seed", type=commandline.seed, default=1, help="the seed of all trainings")
+    options = parser.parse_args(argv)
     directory = options.checkpoints or os.path.join("checkpoints", f"seed-{options.seed}")
     results, averaged = {}, []
     for preset in options.presets:
@@ -42,22 +54,6 @@ def main(argv=None):
     rows = [[name] + [f"{result[key]:.3f}" for key in inference.TITLES] for name, result in results.items()]
     for row in [titles, ["---"] * len(titles)] + rows:
         print("| {} |".format(" | ".join(row)))
-
-
-def parser():
-    result = commandline.Parser(__doc__)
-    result.add_argument(
-        "--presets", type=flags.presets, default=",".join(PRESETS), metavar="NAME,NAME...", help="names to compare"
-    )
-    result.add_argument(
-        "--checkpoints", metavar="DIRECTORY", help="where the models are kept (default: checkpoints/seed-SEED)"
-    )
-    flags.add_digits(result)
-    result.add_argument(
-        "--steps", type=commandline.positive, help="how many steps each model is trained (default: as in train.py)"
-    )
-    result.add_argument("--seed", type=commandline.seed, default=1, help="the seed of all trainings")
-    return result
 
 
 if __name__ == "__main__":

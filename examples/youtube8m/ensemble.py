@@ -3,7 +3,7 @@
 Where a file does not list a class for a video, its confidence there counts as 0.
 """
 
-from yt8m import commandline, flags, submission
+from yt8m import commandline, errors, flags, submission
 
 
 def main(argv=None):
@@ -26,7 +26,7 @@ def main(argv=None):
     num_videos = submission.average(
         options.output, options.files, weights, options.top, options.read_top, options.decimals
     )
-    print(f"{options.output}: {num_videos} videos, averaged over {len(options.files)} files")
+    errors.show(f"{options.output}: {num_videos} videos, averaged over {len(options.files)} files")
 
 
 if __name__ == "__main__":

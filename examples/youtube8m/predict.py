@@ -3,7 +3,7 @@
 Without --data, it predicts the test digits.
 """
 
-from yt8m import commandline
+from yt8m import commandline, errors
 
 commandline.prepare()
 
@@ -18,7 +18,7 @@ def main(argv=None):
     settings = settle(options, saved=True)
     digits.provide(settings.data, "test")
     count, checkpoint = inference.predict(settings, options.output, options.top, options.batch_statistics)
-    print(f"{options.output}: {count} videos, by {checkpoint}")
+    errors.show(f"{options.output}: {count} videos, by {checkpoint}")
 
 
 if __name__ == "__main__":

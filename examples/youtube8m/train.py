@@ -6,7 +6,7 @@ TF_CONFIG set, the program is one process of a cluster of parameter servers and 
 directory of checkpoints.
 """
 
-from yt8m import commandline
+from yt8m import commandline, errors
 
 commandline.prepare()
 
@@ -16,17 +16,16 @@ from yt8m.settings import settle
 
 def main(argv=None):
     settings = settle(flags.training(__doc__).parse_args(argv))
-    process = cluster.from_environment(settings.training.wait_seconds)
+    process, steps = cluster.from_environment(settings.training.wait_seconds), settings.training.steps
 
     def work():
         digits.provide(settings.data, "train")
-        steps = settings.training.steps
         before = training.train(settings, interrupts, process)
         if process is None or process.is_chief:
             trained = f"not trained further, because it already had {before} of {steps} steps"
             if before < steps:
                 trained = f"trained {steps} steps"
-            print(f"{checkpoints.latest(settings.checkpoint)}: {trained}")
+            errors.show(f"{checkpoints.latest(settings.checkpoint)}: {trained}")
 
     with training.Interrupts() as interrupts:
         if process is None:
@@ -34,7 +33,7 @@ def main(argv=None):
         elif process.is_ps:
             process.serve(interrupts)
         else:
-            process.run(work, interrupts, lambda: training.is_complete(settings))
+            process.run(work, interrupts, lambda: checkpoints.newest(settings.checkpoint)[1] >= steps)
 
 
 if __name__ == "__main__":

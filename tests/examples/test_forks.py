@@ -293,9 +293,11 @@ def test_signatures(layer, arguments):
 
 def test_errors():
     x = tf.zeros([B * N, D])
-    for groups in (0, 3, True, 2.0):
-        with pytest.raises(ValueError, match="groups: expected a positive integer that divides D [*] K = 32, got"):
+    for groups, error in [(0, ValueError), (True, TypeError), (2.0, TypeError)]:
+        with pytest.raises(error, match=f"groups: expected a positive integer, got {groups}"):
             epcnet.G_VLAD(D, N, K, O, groups)
+    with pytest.raises(ValueError, match="groups: expected a divisor of D [*] K = 32, got 3"):
+        epcnet.G_VLAD(D, N, K, O, 3)
     with pytest.raises(TypeError, match="suffix_tensor_name: expected a str, got 1"):
         soccernet_multimodal.NetVLAD(D, N, K, O, True, True, True, 1)
     with pytest.raises(TypeError, match="do_dim_reduction: expected a bool, got"):

@@ -225,6 +225,8 @@ def test_assign_finds_a_name_that_tensorflow_has_changed(x, session):
         ({"ghost_clusters": -1}, ValueError, "ghost_clusters: expected an integer from 0, got -1"),
         ({"ghost_clusters": None}, TypeError, "ghost_clusters: expected an integer from 0, got None"),
         ({"alpha": 0}, ValueError, "alpha: expected a number above 0, got 0"),
+        ({"alpha": "2"}, TypeError, "alpha: expected a number above 0, got '2'"),
+        ({"alpha": 1e300}, ValueError, "alpha, samples: expected numbers whose products fit in float32"),
         ({"alpha": float("nan")}, ValueError, "alpha: expected a number above 0, got nan"),
     ],
 )
@@ -232,6 +234,14 @@ def test_bad_arguments(change, error, message, rng):
     arguments = dict({"samples": rng.standard_normal((50, 3)), "cluster_size": 8}, **change)
     with pytest.raises(error, match=message):
         kmeans_start.kmeans_start(**arguments)
+
+
+def test_other_objects_than_layers_are_refused(x, session):
+    with pytest.raises(TypeError, match="session: expected a tf.compat.v1.Session, or a PoolingLayer"):
+        assign(tf.Graph(), "pooling", start(x))
+    for scope in (None, 1):
+        with pytest.raises(TypeError, match=f"scope: expected a variable scope or its name, got {scope}"):
+            assign(session, scope, start(x))
 
 
 def test_values_that_do_not_fit_the_layer(x, session):

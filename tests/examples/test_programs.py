@@ -113,6 +113,18 @@ def test_a_closed_pipe_ends_a_program_without_noise(closed, monkeypatch, capsys)
     assert capsys.readouterr().out == ("" if closed == "stdout" else "the result\n")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device here")
+@pytest.mark.parametrize("flush", [False, True])
+def test_a_full_disk_is_told_in_one_line(flush, monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as ended:
+            commandline.run(lambda: print("the result", flush=flush))
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.endswith(": error: No space left on device\n") and message.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["missing/file", "."])
 def test_errors_of_files_are_one_line(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(str(tmp_path))

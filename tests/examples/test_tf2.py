@@ -1,6 +1,7 @@
 """examples/tf2.py: the numbers of a session, for Keras and for tf.Module; saving, masks, checkpoints, strategies."""
 
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -370,7 +371,7 @@ def test_arguments_of_ones_own(rng):
         for method in ("NetVLAD", Squares):
             with pytest.raises(TypeError, match=f"{kind.__name__}: expected arguments .*groups"):
                 kind(**arguments(method=method, groups=4))
-    with pytest.raises(ValueError, match="groups: expected a positive integer that divides D . K = 60, got 7"):
+    with pytest.raises(ValueError, match="groups: expected a divisor of D . K = 60, got 7"):
         PoolingModule(**arguments(method=epcnet.G_VLAD, groups=7))
     with pytest.raises(ValueError, match=r"groups: expected a divisor of expansion \* feature_size = 24, got 7"):
         PoolingLayer(**arguments(method=methods.NeXtVLAD, groups=7))
@@ -556,6 +557,16 @@ def test_checkpoints_of_any_name(tmp_path, monkeypatch):
         check_loaded(directory / f"model [2].ckpt-8{ending}")
     (tmp_path / "link").symlink_to(directory)
     check_loaded("link")
+    # A copy's `checkpoint` may name the original by its whole path.
+    (directory / "checkpoint").write_text(f'model_checkpoint_path: "{tmp_path}/original/model [2].ckpt-8"')
+    shutil.copytree(str(directory), str(tmp_path / "original"))
+    for file in (tmp_path / "original").glob("*.data*"):
+        file.write_bytes(file.read_bytes()[:50])
+    check_loaded(directory)
+    before = [value_of(variable) for variable in module.variables]
+    with pytest.raises(ValueError, match="path: expected a checkpoint, got .*original"):
+        module.load_tf1_checkpoint(tmp_path / "original")
+    assert all((value_of(v) == value).all() for v, value in zip(module.variables, before))
     (directory / "checkpoint").unlink()
     with pytest.raises(ValueError, match=r"path: expected a checkpoint, got .*no usable .*: model \[2\].ckpt-8"):
         module.load_tf1_checkpoint(directory)

@@ -9,14 +9,15 @@ import tensorflow.compat.v1 as tf
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES / "youtube8m"))
 
-from yt8m import digits as prepared
+from yt8m import digits as provided
+from yt8m.settings import Data
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """A directory with the digits as records."""
     directory = str(tmp_path_factory.mktemp("digits"))
-    prepared.prepare(directory)
+    provided.provide(Data(digits=directory), "train")
     return directory
 
 

@@ -1,7 +1,9 @@
 """Submission files: written whole or not at all, read back, averaged; bad ones are refused."""
 
 import gzip
+import os
 import sys
+import threading
 
 import ensemble
 import numpy as np
@@ -156,6 +158,24 @@ def test_files_from_elsewhere_are_read(tmp_path, files):
         list(submission.read(path))
 
 
+def test_decimals_beyond_those_of_a_float_change_nothing(tmp_path, files):
+    paths = files("a,1 0.123456789 2 1e-9\n")
+    assert averaged(tmp_path, *paths, "--decimals", "400") == averaged(tmp_path, *paths)
+    assert averaged(tmp_path, *paths, "--decimals", "2") == {"a": [(1, 0.12), (2, 0.0)]}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_files_may_be_pipes_or_in_the_home_directory(tmp_path, monkeypatch, compress):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    os.mkfifo(str(tmp_path / "pipe"))
+    content = compress((HEADER + "a,1 0.5\n").encode("ascii"))
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[content])
+    writer.start()
+    assert averaged(tmp_path, "~/pipe") == {"a": [(1, 0.5)]}
+    writer.join()
+
+
 def test_all_classes_of_a_video_are_read_back(tmp_path):
     path = str(tmp_path / "file.csv")
     with submission.writer(path) as write:
@@ -221,8 +241,9 @@ def test_malformed_files_are_named(files, tmp_path, monkeypatch, capsys, bad, ca
         (["0.csv", "--weights", "1,2"], "argument --weights: expected 1, one for each file, got 2"),
         (["0.csv", "--weights", "much"], "argument --weights: expected a number of at least 0, got much"),
         (["0.csv", "--weights", "-1"], "argument --weights: expected a number of at least 0, got -1"),
-        (["0.csv", "--weights", "0"], "argument --weights: expected a weight above 0, got 0"),
+        (["0.csv", "--weights", "0"], "argument --weights: expected weights with a finite sum above 0, got 0"),
         (["0.csv", "--read-top", "0"], "argument --read-top: expected a positive integer, got 0"),
+        (["0.csv", "0.csv", "--weights", "1e308,1e308"], "expected weights with a finite sum above 0"),
         (["0.csv", "--decimals", "x"], "argument --decimals: expected a positive integer, got x"),
         (["0.csv", "--top", "0"], "argument --top: expected a positive integer, got 0"),
         ([], "the following arguments are required: FILE"),
@@ -235,7 +256,7 @@ def test_bad_arguments_are_named(files, tmp_path, monkeypatch, capsys, arguments
     assert [file.name for file in tmp_path.iterdir()] == ["0.csv"]
 
 
-@pytest.mark.parametrize("output", ["nowhere/output.csv", "."])
+@pytest.mark.parametrize("output", ["nowhere/output.csv", ".", ""])
 def test_an_output_that_cannot_be_written_is_named(files, tmp_path, monkeypatch, capsys, output):
     files("a,1 0.5\n")
     monkeypatch.chdir(tmp_path)

@@ -223,8 +223,19 @@ def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
     features = {name: np.ones([2, size], np.uint8) for name, size in [("rgb", 9), ("audio", 6)]}
     writing.write("strange.tfrecord", [writing.example(b"v\xff", features)])
     message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
-    problem = "expected the ids of videos in printable UTF-8, as submission files are, got b'v\\xff'"
-    assert f"strange.tfrecord: {problem}" in message
+    problem = "expected ids of printable UTF-8, each once, as in submission files"
+    assert rf"strange.tfrecord: video v\udcff: {problem}" in message
+
+
+def test_ids_that_no_submission_has_are_skipped(work, capsys):
+    features = {name: np.ones([2, size], np.uint8) for name, size in [("rgb", 9), ("audio", 6)]}
+    for name in ("a", "b"):
+        writing.write(name, [writing.example(video, features) for video in (b"v\xff", b"w", name.encode("ascii"))])
+    predict.main(["--checkpoint", ".", "--data", "a", "b", "--skip-corrupt", "--output", "o.csv"])
+    output, error = capsys.readouterr()
+    assert output.startswith("o.csv: 3 videos, by ")
+    assert error.count("skipped it") == 3 and "video w: expected ids" in error
+    assert [row[0] for row in submission.read("o.csv")] == ["w", "a", "b"]
 
 
 def test_waiting_may_begin_before_the_training(empty, capsys, monkeypatch):
@@ -319,7 +330,7 @@ def test_a_diverged_model_is_named(work, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "text, cause",
     [
-        ("{", "Expecting property name"),
+        ("{", "expected JSON: Expecting property name"),
         pytest.param("[" * 100000, "recursion", id="nested"),
         ("[1]", "expected settings by name, got [1]"),
         ('{"preset": "best"}', "preset: expected one of gated-netvlad, "),
@@ -334,6 +345,7 @@ def test_a_diverged_model_is_named(work, monkeypatch, capsys):
         ('{"gating": 1}', "gating: expected a value such as True, got 1"),
         ('{"cells": 3}', "cells: expected a value such as None, got 3"),
         ('{"frame_sampling": "some"}', "frame_sampling: expected a value such as random, got 'some'"),
+        ('{"seed": "x"}', "seed: expected a value such as 0, got 'x'"),
         ('{"steps": "many"}', "steps: expected a value such as 300000, got 'many'"),
     ],
 )
@@ -362,7 +374,7 @@ def test_checkpoints_that_their_state_does_not_name_are_told(work, tmp_path, sav
         content = contents.get(state, f'model_checkpoint_path: "{names.get(state)}"'.encode("utf-8"))
         (work / "checkpoint").write_bytes(content)
     for path in (".", str(work), f"{work}/"):
-        message = f"^{re.escape(path)}: expected a file `checkpoint` that names one of model.ckpt-7$"
+        message = f"^{re.escape(path)}: expected a file `checkpoint` that names one of these checkpoints: model.ckpt-7$"
         for function in (checkpoints.latest, checkpoints.latest_or_none):
             with pytest.raises(errors.UserError, match=message):
                 function(path)
@@ -439,6 +451,45 @@ def test_names_that_the_output_cannot_encode_are_escaped(work, monkeypatch):
         commandline.run(evaluate.main)
     assert not exit.value.code
     assert output.buffer.getvalue().startswith(rb"\u30e2\u30c7\u30eb/model.ckpt-7: GAP ")
+
+
+def test_a_checkpoint_without_its_files_is_named(work, monkeypatch, capsys):
+    (work / "model.ckpt-7.index").unlink()
+    for program in (train, evaluate):
+        error = error_of(work, program, monkeypatch, capsys, [])
+        assert "expected a file `checkpoint` that names one of these checkpoints: none" in error
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("program", [train, evaluate])
+@pytest.mark.parametrize("name", ["pipe", "checkpoint", kept.FILE])
+def test_pipes_are_not_waited_for(work, monkeypatch, capsys, program, name):
+    if (work / name).exists():
+        (work / name).unlink()
+    os.mkfifo(name)
+    error = error_of(work, program, monkeypatch, capsys, ["--checkpoint", name if name == "pipe" else "."])
+    assert f"{name}: expected a file that can be read" in error
+
+
+@pytest.mark.parametrize("flag", ["--checkpoint", "--digits"])
+def test_addresses_are_refused(work, monkeypatch, capsys, flag):
+    error = error_of(work, train, monkeypatch, capsys, [flag, "s3://bucket/c"])
+    assert "s3://bucket/c: expected a file or a directory of this machine" in error
+
+
+def test_a_slash_after_a_checkpoint_is_ignored(work, capsys):
+    evaluate.main(["--checkpoint", "model.ckpt-7.index/"])
+    assert capsys.readouterr().out.startswith("model.ckpt-7: GAP ")
+
+
+def test_escapes_in_the_name_of_a_checkpoint_are_shown(work, capsys):
+    strange = work / "a\x1b[31m\nb".replace("[", "")
+    strange.mkdir()
+    for file in [*work.glob("model.ckpt*"), work / kept.FILE]:
+        shutil.copy(str(file), str(strange))
+    evaluate.main(["--checkpoint", os.path.join(strange.name, "model.ckpt-7")])
+    output = capsys.readouterr().out
+    assert output.startswith(r"a\x1b31m\nb/model.ckpt-7: GAP ") and output.count("\n") == 1
 
 
 def test_a_cut_checkpoint_is_named(work, monkeypatch, capsys):

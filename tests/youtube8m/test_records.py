@@ -1,5 +1,6 @@
 """Records: what is written comes back; frames are sampled; bad files are named."""
 
+import bz2
 import dataclasses
 import gzip
 import os
@@ -298,6 +299,20 @@ def test_compressed_shards(tmp_path, good, compress):
     assert "compressed: corrupt or truncated: the readable records have" in problem(reading(path))
 
 
+def test_a_second_compressed_stream_is_not_lost(tmp_path, good):
+    """TensorFlow reads only the first stream of zlib, and on 1.15 also of gzip."""
+    path = tmp_path / "compressed"
+    path.write_bytes(zlib.compress(good.read_bytes()) * 2)
+    size = good.stat().st_size
+    lost = f"{path}: corrupt or truncated: the readable records have {size} bytes out of {2 * size}"
+    assert problem(reading(path)) == lost
+    path.write_bytes(gzip.compress(good.read_bytes()) * 2)
+    if tf.__version__.startswith("1."):
+        assert problem(reading(path)) == lost
+    else:
+        assert len(joined(batches(reading(path)))["id"]) == 10
+
+
 def test_a_compressed_shard_without_its_end(tmp_path, good):
     """All its records can still be read."""
     path = tmp_path / "compressed"
@@ -334,6 +349,7 @@ def test_what_is_no_file_is_named(tmp_path):
         os.mkfifo(str(tmp_path / "pipe"))
         for name in ("pipe", "p*"):
             assert problem(reading(tmp_path / name)) == f"{tmp_path / 'pipe'}: expected a file that can be read"
+    assert problem(reading("nowhere://a/*")).startswith("nowhere://a/*: ")
     assert problem(reading("v\udcff")) == "v\udcff: expected a name in UTF-8, which TensorFlow requires"
 
 
@@ -342,8 +358,10 @@ def test_what_is_no_file_is_named(tmp_path):
     [
         (b"", "an empty file"),
         (lambda: gzip.compress(b""), "an empty file"),
-        (b"VideoId,LabelConfidencePairs\nv,1 0.5\n", "text"),
-        ("<html>\u00fc</html>".encode("utf-8"), "text"),
+        (b"VideoId,LabelConfidencePairs\nv,1 0.5\n", "a file of another format"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), "a file of another format"),
+        (b"\x93NUMPY\x01\x00v\x00" + bytes(30), "a file of another format"),
+        (lambda: bz2.compress(b"videos"), "a file of another format"),
         (lambda: good_example(), "a SequenceExample or an Example outside of a TFRecord"),
         (lambda: video_level_record(), "a SequenceExample or an Example outside of a TFRecord"),
     ],
@@ -393,9 +411,19 @@ def test_a_hundred_malformed_records(tmp_path, rng, capsys):
 def test_training_on_damaged_shards_alone_is_refused(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"damaged")
+    chosen = reading(tmp_path / "[ab]", skip_corrupt=True)
     with pytest.raises(errors.UserError, match="expected videos with labels to train on, got none$"):
-        records.check(reading(tmp_path / "[ab]", skip_corrupt=True))
+        records.check(chosen)
+    assert not capsys.readouterr().err  # The dataset tells, and only once.
+    assert not batches(chosen)
     assert "2 such so far" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["</problem>", "<problem>", "\\x3c", "v" * 100000])
+def test_a_video_of_any_name_is_named(tmp_path, name):
+    path = tmp_path / "bad"
+    writing.write(str(path), [writing.example(name.encode("ascii"), {"rgb": np.zeros((1, 5), np.uint8)}, [1])])
+    assert problem(reading(path)).startswith(f"{path}: video {name[:100]}: expected a feature audio")
 
 
 def test_no_files_match(tmp_path, good):
@@ -412,7 +440,10 @@ def test_check_finds_wrong_flags(good):
 
 def test_digits(tmp_path):
     directory = str(tmp_path / "digits")
-    files = digits.prepare(directory)
+    data = {split: Data(digits=directory) for split in digits.NUM_SHARDS}
+    for split in data:
+        digits.provide(data[split], split)
+    files = {split: data[split].files for split in data}
     assert not [path for path in (tmp_path / "digits").iterdir() if path.suffix != ".tfrecord"]
     chosen = {split: reading(*names, **dict(DIGITS, batch_size=500)) for split, names in files.items()}
     read = {split: joined(batches(chosen[split])) for split in files}
@@ -432,7 +463,7 @@ def test_digits(tmp_path):
         expected = np.concatenate([patches.sum(axis=2), patches.sum(axis=1)], axis=1)
         np.testing.assert_allclose(profiles, expected, atol=0.2)
     before = (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns
-    digits.prepare(directory)
+    digits.provide(Data(digits=directory), "train")
     assert (tmp_path / "digits" / "train00.tfrecord").stat().st_mtime_ns == before
 
 

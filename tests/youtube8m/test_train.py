@@ -322,7 +322,7 @@ def test_the_seed_is_one_for_all_runs(digits, capsys, known):
 def test_checkpoints_that_would_not_be_continued_are_named(digits, capsys):
     os.remove(os.path.join("c", "checkpoint"))
     message = fails(capsys, "--steps", "4", "--digits", digits, *MEAN)
-    assert message == "c: expected a file `checkpoint` that names one of model.ckpt-0, model.ckpt-2"
+    assert message == "c: expected a file `checkpoint` that names one of these checkpoints: model.ckpt-0, model.ckpt-2"
 
 
 @pytest.mark.usefixtures("trained")
@@ -556,12 +556,16 @@ def test_a_malformed_cluster(monkeypatch, spec, job, index):
         cluster.from_environment(1)
 
 
-def test_a_malformed_address(monkeypatch):
-    with pytest.raises(errors.UserError, match="^TF_CONFIG: here: expected HOST:PORT$"):
-        cluster.Cluster({"ps": ["a:1", "here"], "chief": ["b:1"]}, "ps", 0)
+@pytest.mark.parametrize("address", ["here", "a:65536"])
+def test_a_malformed_address(address):
+    with pytest.raises(errors.UserError, match=f"^TF_CONFIG: {address}: expected HOST:PORT$"):
+        cluster.Cluster({"ps": ["a:1", address], "chief": ["b:1"]}, "ps", 0)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}}'])
+NESTED = pytest.param('{"cluster": ' * 100000, id="nested")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", NESTED, '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}}'])
 def test_a_malformed_environment(work, capsys, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     assert fails(capsys).startswith("TF_CONFIG: expected JSON with cluster and task")

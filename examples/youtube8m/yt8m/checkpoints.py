@@ -29,16 +29,18 @@ def latest(path):
 def latest_or_none(directory):
     """The name of a directory's latest checkpoint; None if it has no checkpoints.
 
-    Raises a `UserError` if it has some, and the file `checkpoint`, where TensorFlow looks for the latest, names none.
+    Raises a `UserError` if the file `checkpoint`, where TensorFlow looks for the latest, does not name one of them.
     """
     try:
         name = tf.train.latest_checkpoint(directory)
     except (ValueError, tf.errors.OpError):  # of a malformed file `checkpoint`, or one that names a missing directory
         name = None
     found = sorted(glob.glob(os.path.join(glob.escape(directory), "*.index")))
-    if found and (name is None or os.path.realpath(f"{name}.index") not in map(os.path.realpath, found)):
-        there = ", ".join(os.path.basename(file)[: -len(".index")] for file in found)
-        raise UserError(f"{directory}: expected a file `checkpoint` that names one of {there}")
+    if not found and not os.path.exists(os.path.join(directory, "checkpoint")):
+        return None
+    if name is None or os.path.realpath(f"{name}.index") not in map(os.path.realpath, found):
+        there = ", ".join(os.path.basename(file)[: -len(".index")] for file in found) or "none"
+        raise UserError(f"{directory}: expected a file `checkpoint` that names one of these checkpoints: {there}")
     return name
 
 

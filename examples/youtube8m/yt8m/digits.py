@@ -18,23 +18,19 @@ NUM_SHARDS = {"train": 4, "validate": 2, "test": 2}
 
 def provide(data, split):
     """Sets the files of data without files to those of a split of the digits, which are written if they are missing."""
-    if data.files is None:
-        data.files = prepare(data.digits)[split]
-
-
-def prepare(directory):
-    """Writes the shards into the directory, unless they are all there. Returns the files of each split, a dict."""
-    directory = for_tensorflow(directory)
+    if data.files is not None:
+        return
+    directory = for_tensorflow(data.digits)
     files = {
-        split: [os.path.join(directory, f"{split}{number:02}.tfrecord") for number in range(count)]
-        for split, count in NUM_SHARDS.items()
+        name: [os.path.join(directory, f"{name}{number:02}.tfrecord") for number in range(count)]
+        for name, count in NUM_SHARDS.items()
     }
     if not all(map(os.path.exists, sum(files.values(), []))):
         os.makedirs(directory, exist_ok=True)
-        for split, examples in _examples().items():
-            for number, file in enumerate(files[split]):
-                writing.write(file, examples[number :: len(files[split])])
-    return files
+        for name, examples in _examples().items():
+            for number, file in enumerate(files[name]):
+                writing.write(file, examples[number :: len(files[name])])
+    data.files = files[split]
 
 
 def _examples():

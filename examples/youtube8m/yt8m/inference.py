@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import tensorflow.compat.v1 as tf
 from loupe_examples import progress
-from loupe_examples.errors import UserError
+from loupe_examples.errors import UserError, warn
 
 from yt8m import checkpoints, metrics, model, records, submission
 
@@ -80,15 +80,18 @@ def predict(settings, path, top_k, batch_statistics=False):
 
     Returns how many videos there are, and the checkpoint's name.
     """
-    checkpoint, count = checkpoints.latest(settings.checkpoint), 0
+    checkpoint, written = checkpoints.latest(settings.checkpoint), set()
     with submission.writer(path) as write, progress.bar(desc="predict", unit="video") as shown:
         for videos, predictions in run(settings, checkpoint, ["id", "predictions"], batch_statistics):
             for video, classes, confidences in zip(videos, *metrics.top_predictions(predictions, top_k)):
                 text = video.decode("utf-8", "surrogateescape")
-                if not text.isprintable():
-                    problem = f"expected the ids of videos in printable UTF-8, as submission files are, got {video}"
+                if text.isprintable() and text not in written:
+                    write(text, classes, confidences)
+                    written.add(text)
+                    continue
+                problem = f"video {text[:100]}: expected ids of printable UTF-8, each once, as in submission files"
+                if not settings.data.skip_corrupt:
                     raise UserError(f"{' '.join(settings.data.files)}: {problem}")
-                write(text, classes, confidences)
-            count += len(videos)
+                warn(f"{problem}; skipped it")
             shown.update(len(videos))
-    return count, checkpoint
+    return len(written), checkpoint

@@ -3,14 +3,13 @@
 import codecs
 import contextlib
 import glob
-import gzip
 import os
 import zlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from loupe_examples.errors import PROBLEM, UserError, warn
-from loupe_examples.files import for_tensorflow
+from loupe_examples.files import for_tensorflow, readable
 
 FRAMING = 16  # bytes of a TFRecord besides its content: the length, and a checksum of each
 LABELLED = 1000  # how many videos are searched for one with labels before a training
@@ -20,20 +19,19 @@ def matching(patterns):
     """The files with these names or patterns, sorted, or a `UserError`. A name that exists is not a pattern."""
     found = set()
     for pattern in patterns:
-        path = for_tensorflow(pattern)
-        directory, name = os.path.split(path)
-        if os.path.isdir(path):
-            raise UserError(f"{pattern}: expected files, got a directory; its files may be {os.path.join(path, '*')}")
-        if tf.io.gfile.exists(path):
-            matches = [path]
-        elif "://" in path:
-            matches = tf.io.gfile.glob(path)
+        if "://" in pattern:  # The files are not on this machine.
+            try:
+                matches = tf.io.gfile.glob(pattern)
+            except tf.errors.OpError as error:
+                raise UserError(f"{pattern}: {error.message}") from error
         else:
-            matches = glob.glob(os.path.join(glob.escape(directory) if os.path.isdir(directory) else directory, name))
-        matches = [match for match in matches if not os.path.isdir(match)]
-        for match in matches:  # TensorFlow hangs on pipes, and on files that it cannot open.
-            if "://" not in match and not (os.path.isfile(match) and os.access(match, os.R_OK)):
-                raise UserError(f"{match}: expected a file that can be read")
+            path = for_tensorflow(pattern)
+            directory, name = os.path.split(path)
+            if os.path.isdir(path):
+                raise UserError(f"{pattern}: expected files, got a directory; its files are {os.path.join(path, '*')}")
+            directory = glob.escape(directory) if os.path.isdir(directory) else directory
+            matches = [path] if os.path.exists(path) else glob.glob(os.path.join(directory, name))
+            matches = [readable(match) for match in matches if not os.path.isdir(match)]
         if not matches:
             raise UserError(f"{pattern}: no files match")
         found.update(matches)
@@ -80,7 +78,7 @@ def check(data, labelled=True):
     Raises the errors of `dataset`, and a `UserError` if there is no such video.
     """
     with tf.Graph().as_default(), tf.Session() as session:
-        shards = _Shards(data)
+        shards = _Shards(data, warns=False)
         videos = tf.data.Dataset.from_tensor_slices(shards.files).flat_map(shards.videos).take(LABELLED)
         videos = videos.filter(lambda video: tf.reduce_any(video["labels"]) if labelled else True).take(1)
         iterator = tf.data.make_initializable_iterator(_without_autotune(videos))
@@ -96,9 +94,10 @@ def check(data, labelled=True):
 class _Shards:
     """The files, each read as a dataset of its good videos. A file with bad videos or damage is examined."""
 
-    def __init__(self, data):
+    def __init__(self, data, warns=True):
         self.files = matching(data.files)
         self.data = data
+        self.warns = warns  # whether stderr gets a line for each file or video that is skipped
         self.num_skipped = 0  # damaged files and bad videos
         self.examined = set()  # files
 
@@ -156,9 +155,11 @@ class _Shards:
             for problem, what in _problems(name, num_bytes, self.data):
                 if not self.data.skip_corrupt:
                     # `errors.problem_of` undoes this escaping.
-                    raise ValueError(PROBLEM.format(codecs.escape_encode(problem.encode("utf-8"))[0].decode("ascii")))
+                    escaped = codecs.escape_encode(problem.encode("utf-8"))[0].decode("ascii").replace("<", r"\x3c")
+                    raise ValueError(PROBLEM.format(escaped))
                 self.num_skipped += 1
-                warn(f"{problem}; skipped {what}, {self.num_skipped} such so far")
+                if self.warns:
+                    warn(f"{problem}; skipped {what}, {self.num_skipped} such so far")
         return False
 
 
@@ -212,10 +213,15 @@ def _size(file, compression):
     with tf.io.gfile.GFile(file, "rb") as opened:
         if not compression:
             return opened.size()
-        try:
-            return len((gzip if compression == b"GZIP" else zlib).decompress(opened.read()))
-        except (EOFError, OSError, zlib.error):
-            return None
+        content, size = opened.read(), 0
+    try:
+        while content:  # A file may hold several compressed streams.
+            stream = zlib.decompressobj(47)
+            size += len(stream.decompress(content))
+            content = stream.unused_data
+    except zlib.error:
+        return None
+    return size if stream.eof else None
 
 
 def _kind(file, compression):
@@ -223,12 +229,12 @@ def _kind(file, compression):
     with tf.io.gfile.GFile(file, "rb") as opened:
         content = opened.read(2**24)
     content = zlib.decompressobj(47).decompress(content) if compression else content
-    text = content[:1000].decode("utf-8", "replace")
     if not content:
         return "an empty file"
-    if all((c.isprintable() or c.isspace()) and c != "\ufffd" for c in text[:-1]):
-        return "text"
-    return "a SequenceExample or an Example outside of a TFRecord" if _parsed(content) else None
+    if _parsed(content):
+        return "a SequenceExample or an Example outside of a TFRecord"
+    # A TFRecord begins with its length in 8 bytes.
+    return "a file of another format" if int.from_bytes(content[:8], "little") > 2**40 else None
 
 
 def _check_video(example, data):
@@ -260,7 +266,7 @@ def _name(example):
     """The name of a video; None, if it has none."""
     context = example.context.feature if example else {}
     names = [value for key in ("id", "video_id") if key in context for value in context[key].bytes_list.value if value]
-    return names[0].decode("utf-8", "replace") if names else None
+    return names[0].decode("utf-8", "replace")[:100] if names else None
 
 
 def _require(is_good, expected, got):

@@ -114,11 +114,14 @@ def settle(options, saved=False):
     """
     given = {name: value for name, value in vars(options).items() if value is not None}
     checkpoint = given.get("checkpoint") or os.path.join("checkpoints", given.get("preset", DEFAULT))
-    checkpoint = files.for_tensorflow(checkpoint)
+    checkpoint = files.for_tensorflow(checkpoint).rstrip(os.sep) or os.sep
     # TensorFlow takes a backslash for a part of a pattern too, except on Windows, where it separates directories.
     for character in "*?[" + "\\" * (os.sep == "/"):
         if character in checkpoint:
             raise UserError(f"{checkpoint}: expected no {character}, which TensorFlow takes for a pattern")
+    for path in (checkpoint, os.path.join(checkpoint, "checkpoint")):
+        if os.path.lexists(path) and not os.path.isdir(path):
+            files.readable(path)
     kept = load(checkpoint) if saved else {}
     if given.get("preset") not in (None, kept.get("preset")):
         kept = {}
@@ -169,10 +172,10 @@ def load(checkpoint):
     if not os.path.exists(path):
         return {}
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(files.readable(path), encoding="utf-8") as file:
             kept = json.load(file)
-    except (OSError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: {error}") from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{path}: expected JSON: {error}") from error
     if not isinstance(kept, dict):
         raise UserError(f"{path}: expected settings by name, got {reprlib.repr(kept)}")
     kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
@@ -182,7 +185,7 @@ def load(checkpoint):
     usual = _values(of_preset(preset))
     for name in [*_KEPT, "seed", "steps"]:
         if name in kept and not _is_possible(name, kept[name], usual[name]):
-            problem = f"expected a value such as {usual[name]}, got {reprlib.repr(kept[name])}"
+            problem = f"expected a value such as {0 if name == 'seed' else usual[name]}, got {reprlib.repr(kept[name])}"
             raise UserError(f"{path}: {name}: {problem}")
     return kept
 

@@ -9,6 +9,7 @@
 import contextlib
 import csv
 import gzip
+import io
 import itertools
 import os
 import sqlite3
@@ -32,7 +33,7 @@ def writer(path):
     The file appears at the end, complete. If the block fails, an older file stays as it was.
     """
     path = expanded(path)
-    if os.path.isdir(path):
+    if os.path.isdir(path or os.curdir):
         raise UserError(f"{path}: expected a file, got a directory")
     # The line ends are those of the challenge's own files, on every system.
     with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
@@ -64,7 +65,8 @@ def average(path, files, weights, top_k, read_top=None, decimals=None):
                 classes, confidences = np.array(classes, np.int64), np.array(confidences)
                 best = np.argsort(-confidences, kind="stable")[:read_top]
                 if decimals is not None:
-                    confidences = np.floor(confidences * 10**decimals) / 10**decimals
+                    scale = 10.0 ** min(decimals, 15)  # A float has no more decimals.
+                    confidences = np.floor(confidences * scale) / scale
                 row = [video, number, classes[best].tobytes(), (share * confidences[best]).tobytes()]
                 try:
                     rows.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", row)
@@ -89,11 +91,11 @@ def read(path):
 
     Raises a `UserError` that names the file, the line and the cause if a line is malformed.
     """
-    with open(path, "rb") as file:
-        opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
-    # Bytes that are not UTF-8 become characters that are not printable, which `_parsed` refuses.
-    with opener(path, "rt", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = csv.reader(file, strict=True)
+    with open(expanded(path), "rb") as file:
+        content = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file
+        # Bytes that are not UTF-8 become characters that are not printable, which `_parsed` refuses.
+        text = io.TextIOWrapper(content, newline="", encoding="utf-8-sig", errors="surrogateescape")
+        rows = csv.reader(text, strict=True)
         try:
             _require(next(rows, None) == HEADER, "expected the header " + ",".join(HEADER))
             for row in filter(None, rows):  # A blank line is an empty row.

@@ -60,13 +60,8 @@ def train(settings, interrupts=None, process=None):
             if process:
                 process.start(step.config(settings.training.towers, process))
             if trained < settings.training.steps:
-                _run(built, settings, interrupts, process)
+                _run(built, settings, interrupts, process, latest, trained)
     return trained
-
-
-def is_complete(settings):
-    """Whether the last checkpoint is the one that the training ends with."""
-    return checkpoints.newest(settings.checkpoint)[1] >= settings.training.steps
 
 
 def _batch(settings, trained, process):
@@ -80,10 +75,9 @@ def _batch(settings, trained, process):
         return iterator.get_next()
 
 
-def _run(built, settings, interrupts, process):
+def _run(built, settings, interrupts, process, latest, trained):
     training, directory = settings.training, settings.checkpoint
     is_chief = process is None or process.is_chief
-    latest, trained = checkpoints.newest(directory)
     master = process.target if process else ""
     config = step.config(training.towers, process)
     with progress.bar(desc="train", unit="step", total=training.steps, initial=trained, delay=0) as bar:
@@ -106,9 +100,11 @@ def _run(built, settings, interrupts, process):
                     interrupts.number = signal.SIGPIPE
     if not is_chief:
         process.check_end(interrupts)
-    elif interrupts.number and not is_complete(settings):
+    elif interrupts.number:
         saved, count = checkpoints.newest(directory)
-        raise Interrupted(interrupts.number, f"{saved}: saved at step {count} of {training.steps}, to continue later")
+        if count < training.steps:
+            how = f"saved at step {count} of {training.steps}, to continue later"
+            raise Interrupted(interrupts.number, f"{saved}: {how}")
 
 
 class _WorkerSessionCreator(tf.train.SessionCreator):
