@@ -50,10 +50,10 @@ class PoolingBaseModel:
       is_training: a bool or a scalar bool tensor. If True, the default, batch norm uses the statistics of the batch and
         adds the updates of its moving averages to ``tf.GraphKeys.UPDATE_OPS``. If False, it uses the moving averages.
 
-    Each argument is stored in an attribute of its name. A layer that holds no tensors can be copied and pickled.
+    Each argument is stored in an attribute of the same name. A layer that holds no tensors can be copied and pickled.
 
     Raises:
-      TypeError: if a size is not an integer (a bool or a float is not), or a flag is neither a bool nor 0 or 1.
+      TypeError: if a size is not an integer (bools and floats are refused), or a flag is neither a bool nor 0 or 1.
       ValueError: if a size is not positive.
     """
 
@@ -75,7 +75,7 @@ class PoolingBaseModel:
           reshaped_input: the samples, float32: rows ``[B * N, D]``, one list after the other; lists ``[B, N, D]``; or
             maps ``[B, H, W, D]`` (or with more dimensions between B and D) where ``H * W == N``.
           num_samples: the length of each list, integers ``[B]`` from 0 to N. The samples beyond it are padding: their
-            values may be anything, change neither outputs nor batch statistics, and have a gradient of zero. The
+            values may be anything. They change neither outputs nor batch statistics, and their gradient is zero. The
             descriptor of an empty list is zero. Default None: every list has N samples.
 
         Returns a float32 tensor ``[B, O]``, or ``[B, P]`` if ``output_dim`` is None.
@@ -85,7 +85,7 @@ class PoolingBaseModel:
           RuntimeError: in eager mode or a ``tf.function``, where nothing keeps the variables (see `get_variable`).
           TypeError: if `reshaped_input` is not a dense float32 tensor, or `num_samples` does not hold integers.
           ValueError: if a shape does not fit the sizes, a length is out of range, or the scope already has this layer.
-          tf.errors.InvalidArgumentError: at run time, if a shape or a length that is known only then does not fit.
+          tf.errors.InvalidArgumentError: at run time, if a shape or a length that is unknown until then does not fit.
         """
         raise NotImplementedError(f"forward: expected a subclass that defines it, got {type(self).__name__}")
 
@@ -130,7 +130,7 @@ class PoolingBaseModel:
         the means of the squared samples [B, D, K] follow as a third value.
         """
         mass = tf.reduce_sum(a, axis=1, keepdims=True)  # [B, 1, K]
-        # A cluster below 1e-18 adds nothing to the output. With a lower limit, 1 / mass^2 overflows in the gradient.
+        # A mass below 1e-18 adds nothing to the output. With a lower limit, 1 / mass^2 overflows in the gradient.
         shares = a * (1 / tf.maximum(mass, 1e-18))  # [B, N, K]
         averaged = [samples.lists, tf.square(samples.lists)] if squares else [samples.lists]
         return (mass, *[tf.matmul(x, shares, transpose_a=True) for x in averaged])  # [B, D, K] each
@@ -261,7 +261,7 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
 
     @property
     def lengths(self):
-        """The length of each list, for example to divide sums by. float32 [B, 1]"""
+        """The length of each list, by which a sum becomes a mean. float32 [B, 1]"""
         batch, size = tf.unstack(tf.shape(self.lists)[:2])
         lengths = tf.fill([batch], size) if self.num_samples is None else self.num_samples
         return tf.expand_dims(tf.cast(lengths, tf.float32), 1)
@@ -276,7 +276,7 @@ class Samples(collections.namedtuple("Samples", "lists rows num_samples indices"
         return tf.reshape(tf.scatter_nd(self.indices, rows, shape), [-1, size, width])
 
     def mapped(self, rows):
-        """Returns the samples with new `rows` [T, W], a function of each old row, and with `lists` made of them."""
+        """Returns new samples: `rows` [T, W], each computed from the old row, and the `lists` made of these rows."""
         return self._replace(lists=self.scattered(rows), rows=rows)
 
 
@@ -291,7 +291,7 @@ def l2_normalized(v, times=None, each_cluster=False):
     v is [B, D, K], and times is [B, 1, K], such as the mass of the clusters, or 1 by default. The sums of squares give
     each cluster one scale, so that v is read twice, not six times.
     """
-    # The gradient of tf.square would read v once more. The squares stay finite because inf * 0 would be NaN there.
+    # The gradient of tf.square would read v once more. The squares are kept finite, because inf * 0 would be NaN.
     squares = tf.minimum(tf.reduce_sum(v * v, axis=1, keepdims=True), tf.float32.max)  # [B, 1, K]
     scale = 1.0 if times is None else times
     if each_cluster:
@@ -304,8 +304,8 @@ def project(v, weights):
     """Returns ``matmul(v, weights)``, for v [B, P] and weights [P, O], with a faster gradient. [B, O]
 
     TensorFlow computes the gradient to v as ``matmul(gradient, W, transpose_b=True)``. For the usual batches this takes
-    two to four times as long as a product with W on the left, not transposed. Weights of fewer than 2**18 entries keep
-    TensorFlow's gradient, and so do functions of TensorFlow 1. Raises a ValueError if a rank is not 2.
+    two to four times as long as a product with W on the left, not transposed. TensorFlow's gradient remains for weights
+    of fewer than 2**18 entries and in functions of TensorFlow 1. Raises a ValueError if a rank is not 2.
     """
     v, weights = _tensor("v", v), _tensor("weights", weights)
     if v.shape.ndims not in (2, None) or weights.shape.ndims != 2:
@@ -332,7 +332,7 @@ def _product_with_custom_gradient(v, weights):
 
 def _projection_gradients(v, weights, gradient):
     gradient = tf.convert_to_tensor(gradient)  # The gradient of tf.gather is IndexedSlices.
-    # TensorFlow would fuse a transposition of a matrix into the product, which is slower. It keeps one of rank 3.
+    # TensorFlow would fuse a transposition of rank 2 into the product, which is slower. It does not fuse rank 3.
     columns = tf.squeeze(tf.linalg.matrix_transpose(tf.expand_dims(gradient, 0)), 0)  # [O, B]
     return tf.transpose(tf.matmul(weights, columns)), tf.matmul(v, gradient, transpose_a=True)
 
@@ -344,8 +344,8 @@ with contextlib.suppress(KeyError):  # When the module is reloaded, the first re
 def get_variable(name, shape, stddev=1.0, mean=0.0, initializer=None):
     """Creates a float32 variable with ``tf.compat.v1.get_variable``, and returns its value as a tensor.
 
-    The initial values are from `initializer`, by default from N(mean, stddev). The variable scope acts as usual, by
-    reuse, custom getters, and partitioners, whose parts are concatenated.
+    The initial values are from `initializer`, by default from N(mean, stddev). The scope's reuse, custom getters and
+    partitioners act as usual; the parts of a partitioned variable are concatenated.
 
     Raises:
       RuntimeError: in eager mode or a ``tf.function``, unless a custom getter or a variable store keeps the variable.
@@ -377,7 +377,7 @@ def get_variable(name, shape, stddev=1.0, mean=0.0, initializer=None):
 
 
 def batch_norm_or_biases(x, name, stddev, add_batch_norm, is_training, summary=False):
-    """Returns x [R, C] batch-normalised by slim, with centre and scale, or plus biases. [R, C]
+    """Returns x [R, C], batch-normalised by slim (with centre and scale) or with biases added. [R, C]
 
     The variables are ``<name>_bn/{beta, gamma, moving_mean, moving_variance}``, or ``<name>_biases`` from N(0, stddev),
     which get a histogram summary if `summary` is true. The rows of x must not include padding.

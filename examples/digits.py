@@ -3,9 +3,9 @@
 Each of scikit-learn's 1,797 digits of 8x8 pixels becomes the list of its 36 patches of 3x3 pixels. Nothing in the list
 says where a patch was, unless --positions adds it. With --lengths, blank patches are left out, which makes lists of
 different lengths; they are padded up to --max-samples. "--lengths given" passes the lengths to the layer. The layer
-turns the list into one vector, and a linear classifier of this vector is trained with it, on three quarters of the
-digits. The program prints the accuracy on the other quarter, in inference mode, and the seconds of training, and draws
-the accuracies as PNG. Runs with the same seed on the same machine have the same accuracies.
+turns the list into one vector, and is trained together with a linear classifier of this vector, on three quarters of
+the digits. The program prints the accuracy on the other quarter, in inference mode, and the seconds of training, and
+draws the accuracies as PNG. Runs with the same seed on the same machine have the same accuracies.
 """
 
 import argparse
@@ -56,7 +56,7 @@ Result = collections.namedtuple("Result", "method gating accuracy seconds")
 
 def main(argv=None):
     options = parsed(argv)
-    # This makes results repeat on GPUs. On CPUs, the single thread of the session does.
+    # This makes results repeatable on GPUs. On CPUs, the session's single thread does.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     data = digits(options.positions, options.lengths, options.max_samples)
     runs = [(method, gating) for method in options.methods for gating in options.gating]

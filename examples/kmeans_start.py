@@ -29,7 +29,7 @@ import re
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
-RATIO = 100  # A sample's largest assignment over its second largest, as in the paper.
+RATIO = 100  # The ratio of a sample's largest to its second largest assignment, as in the paper.
 EPSILON = 0.001  # What slim's batch norm adds to the variance.
 
 
@@ -178,7 +178,7 @@ def _suffix(prefix, variables):
 
 
 def _pieces(name, value, parts):
-    """The value, split along one dimension as the variables `parts` are."""
+    """The value, split along one dimension in the same way as the variables `parts`."""
     shapes = [tuple(int(size) for size in part.shape) for part in parts]
     for axis in range(value.ndim):
         pieces = np.split(value, np.cumsum([shape[axis] for shape in shapes])[:-1], axis)

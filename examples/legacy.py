@@ -3,11 +3,11 @@
     python legacy.py [--loupe NAME] [--python3] program.py ARGUMENTS...
 
 The program's files are all modules that are neither installed nor Python's own. For them, ``import tensorflow`` is
-TensorFlow 1's API with v2 behaviour off and Keras 2 (from 2.16 on, tf_keras); tf.contrib is made of tf-slim's and
+TensorFlow 1's API with v2 behaviour off and Keras 2 (from 2.16 on, tf_keras); tf.contrib is rebuilt from tf-slim's and
 TensorFlow's functions; ``import loupe`` is the program's own copy if it has one, or the module that ``--loupe`` names.
-As in Python 2, ``/`` of integers rounds down, ranges are lists, and names such as xrange exist. ``--python3`` turns
-this off for all files, and so does a main file that Python 2 could not run. Any other such file keeps Python 3's rules.
-A first line ``import legacy`` in a program does the same, but leaves that file's division, lists and methods as is.
+As in Python 2, ``/`` of integers rounds down, ranges are lists, and names such as xrange exist. ``--python3`` or a main
+file that Python 2 could not run turns this off for all files. Other files that it could not run keep Python 3's rules.
+A program may also start with ``import legacy``, but its own file then keeps Python 3's division, lists and methods.
 """
 
 import argparse
@@ -61,7 +61,7 @@ INSTEAD = {
     "seq2seq": "tensorflow_addons.seq2seq, on TensorFlow 2.15 and earlier",
     "training": "a class of your own for HParams, and tf.data for batches of sequences",
 }
-# Names that were renamed, or that would be found in a module where they mean another function.
+# Names that have changed, or that would be found in a module where they mean another function.
 RENAMED = {"framework.py_func": [], "lookup.HashTable": [("tensorflow.lookup", "StaticHashTable")]}
 RENAMED["lookup.MutableDenseHashTable"] = [("tensorflow.python.ops.lookup_ops", "DenseHashTable")]
 # Modules that programs import by inner paths, such as tensorflow.contrib.layers.python.layers.initializers.
@@ -70,7 +70,7 @@ rnn_cell core_rnn core_rnn_cell core_rnn_cell_impl metric_ops loss_ops training 
 # Modules of tensorflow.python in which tf-slim and programs look up names of TensorFlow 1 that are no longer there.
 MOVED = """framework.graph_util framework.ops ops.array_ops ops.control_flow_ops ops.functional_ops ops.math_ops
 ops.nn_ops ops.rnn_cell_impl ops.variable_scope pywrap_tensorflow""".split()
-KERAS = "the program needs Keras 2, which TensorFlow {0} leaves to tf_keras: python -m pip install tf_keras~={0}.0"
+KERAS = "the program needs Keras 2, which TensorFlow {0} has in tf_keras: python -m pip install tf_keras~={0}.0"
 
 
 def namespace(name, attribute):
@@ -128,7 +128,7 @@ def tensorflow():
         for place in [tf, tf.nn, tf.train, tf.graph_util] + [tf.nn.rnn_cell] * has_keras_2:
             if not name.startswith("__") and hasattr(place, name):
                 return getattr(place, name)
-        raise AttributeError(f"TensorFlow has lost {name}, which was in tensorflow.python")
+        raise AttributeError(f"TensorFlow no longer has {name}, which was in tensorflow.python")
 
     if version > (2,):
         tf = tf.compat.v1
@@ -146,7 +146,7 @@ def tensorflow():
             slim.normalization_layers.BatchNormalization = tf.layers.BatchNormalization
         else:
             tf.nn.rnn_cell = namespace("tensorflow.nn.rnn_cell", lambda name: attribute("layers"))
-            # slim.batch_norm compares UPDATE_OPS by `is`, and does not need Keras for an equal copy.
+            # slim.batch_norm compares UPDATE_OPS by `is`, and does not need Keras for a copy of it.
             keys = type("GraphKeys", (tf.GraphKeys,), {"UPDATE_OPS": "".join(tf.GraphKeys.UPDATE_OPS)})
             slim.ops = types.SimpleNamespace(**dict(vars(slim.ops), Tensor=tf.Tensor, GraphKeys=keys))
     return namespace("tensorflow", attribute)
@@ -183,7 +183,7 @@ def divide(a, b, **out):
 
 
 def old_method(owner, name):
-    """Returns Python 2's method of this name of a dict, an iterator or an array, or any other object's attribute."""
+    """Returns Python 2's method `name` of a dict, an iterator or an array, or the attribute `name` of other objects."""
     method = re.sub("^(iter|view)", "", name)
     if owner is np and name == "fromstring":  # new NumPy refuses to read numbers from bytes
         return lambda s, dtype=None, sep="": np.fromstring(s, dtype, sep=sep) if sep else np.frombuffer(s, dtype).copy()

@@ -6,8 +6,8 @@
     video = pooling.forward(frames, num_samples)  # [B, 300, 1024], [B] -> [B, 2048]
 
 Their arguments, input, output and errors are those of `loupe.PoolingBaseModel`, and each has a few arguments of its
-own. B, N, D, K, O and P are as in loupe: the number of lists and of samples in each, and the widths of samples,
-clusters, output and descriptor.
+own. As in loupe, B is the number of lists, N of samples in each, and K of clusters; D, O and P are the widths of a
+sample, the output and the descriptor.
 
 NetVLAD++ [3], which finds events in videos, needs no class of its own. It pools the frames before and after a moment
 separately, with half of the clusters each, so that the network learns what leads to an event and what follows it::
@@ -142,7 +142,7 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         """Returns rows [R, C] batch-normalised, or plus biases without `add_batch_norm`. [R, C]
 
         As in the original, the moving variance averages the variance of the batch without Bessel's correction, which
-        slim's fused batch norm applies. With weights of 1, slim uses moments whose second derivatives are right, too.
+        slim's fused batch norm applies. Given batch weights of 1, slim uses moments whose second derivatives are right.
         """
         ones = tf.ones([tf.maximum(tf.shape(rows)[0], 1)])
         stddev = 1 / math.sqrt(self.feature_size)
@@ -164,7 +164,7 @@ class GhostVLAD(loupe.PoolingBaseModel):
       feature_size, ..., is_training: as for `loupe.PoolingBaseModel`.
       ghost_clusters: G, the number of ghosts, a positive integer. Default 1.
 
-    The variables are those of NetVLAD, but those of the assignment have K + G clusters instead of K.
+    The variables are those of NetVLAD, but the assignment's variables have K + G clusters instead of K.
     """
 
     def __init__(

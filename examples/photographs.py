@@ -209,8 +209,8 @@ def tile(pixels, place):
 
 
 def counterpart(place):
-    """The place in the right photograph of the stereo pair that shows the same as a place in the left one, found by the
-    median of the pair's disparity; None if it is not completely inside the photograph."""
+    """The place in the stereo pair's right photograph that corresponds to a place in the left one, found by the median
+    disparity around it; None if it is not completely inside the photograph."""
     disparity, scale = _disparity()
     row, column = int(place.row / scale), int(place.column / scale)
     half = int(SIDE / 2 / scale)

@@ -1,4 +1,4 @@
-"""Finds places again with NetVLAD and related layers, trained by triplets, with VLAD, and with the mean.
+"""Finds places again by the mean of their descriptors, by VLAD, and by NetVLAD and related layers trained on triplets.
 
 A place is a tile of one of the photographs that come with scikit-image and scikit-learn. A view of a place, through a
 random homography and in another light, is a list of local descriptors (see photographs.py), which a layer pools into
@@ -66,7 +66,7 @@ QUICK = {"epochs": 3, "train_views": 3, "stride": 96, "clusters": 16}
 
 def main(argv=None):
     options = parsed(argv)
-    # This makes results repeat on GPUs. On CPUs, the single thread of the session does.
+    # This makes results repeatable on GPUs. On CPUs, the session's single thread does.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     data = load(options)
     runs = chosen(options)
@@ -252,7 +252,7 @@ def tested(method, start, vectors, seconds, data, options):
         found, truth = search(data.test, [data.test], used["test"], [used["test"]])
         stereo = None
         if data.stereo is not None:
-            # The right photograph's tiles are no queries, because every method finds nearly all of them.
+            # The right photograph's tiles are not queries, because every method finds nearly all of them.
             parts = [data.stereo, data.test, data.train]
             tiles = [used[name] for name in ("stereo", "test", "train")]
             turned = data.stereo.number != 1
@@ -263,7 +263,7 @@ def tested(method, start, vectors, seconds, data, options):
 
 
 def search(views, tiled, vectors, vectors_of_tiled):
-    """Searches among the tiles of `tiled`, by their vectors, for the queries, which are all views but the tiles.
+    """Searches the tiles of `tiled`, by their vectors, for the places of the queries, which are all views but tiles.
 
     Returns:
       The places found, the nearest first [queries, largest of RECALLED], and the queries' own places [queries].

@@ -8,8 +8,8 @@
         keras.layers.Dense(10),
     ])
 
-loupe builds TensorFlow 1 graphs and creates variables by ``tf.compat.v1.get_variable``, which TensorFlow 2 does not
-keep. Here the layer or module owns the variables: it creates them once, by loupe's own initialisers, and a custom
+loupe builds TensorFlow 1 graphs and creates variables with ``tf.compat.v1.get_variable``, which TensorFlow 2 does not
+keep. Here the layer or module owns the variables: it creates them once, with loupe's own initialisers, and a custom
 getter of the variable scope returns them whenever ``forward`` asks. They are trained and saved like all other variables
 of TensorFlow 2, and ``forward`` is the same as in a session. This needs TensorFlow 2.12 or later.
 """
@@ -137,7 +137,7 @@ class Pooling:
 
 
 def initial_value(wanted):
-    """Returns the initialiser that get_variable was given as a function of shape and dtype, as Keras expects it."""
+    """Returns get_variable's initialiser as a function of shape and dtype, which is what Keras expects."""
     initializer = wanted.initializer
     if initializer is None:
         initializer = tf.compat.v1.glorot_uniform_initializer()

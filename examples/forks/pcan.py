@@ -19,7 +19,7 @@ class NetVLAD(pointnetvlad.NetVLAD):
     def forward(self, reshaped_input, sample_weights, num_samples=None):
         """Pools the samples with weights, float32 lists [B, N, 1] or rows [B * N, 1]. [B, O]"""
         samples = self.samples(reshaped_input, num_samples)
-        # As samples of one feature, the weights are checked, and become zero for padding.
+        # Taken as samples of one feature, the weights are checked and set to zero for padding.
         try:
             w = lp.PoolingBaseModel(1, self.max_samples, 1, 1).samples(sample_weights, num_samples).lists  # [B, N, 1]
         except (TypeError, ValueError) as error:

@@ -133,7 +133,7 @@ def factor(text):
 
 
 def decay(text):
-    """The decay of a moving average, which would never move with a decay of 1, as a type of argparse."""
+    """The decay of a moving average, as a type of argparse. With a decay of 1, the average would never move."""
     return _checked(float, text, lambda value: 0 <= value < 1, "a number from 0 to below 1")
 
 

@@ -18,7 +18,7 @@ class Interrupted(Exception):
     """The end of work that a signal has stopped. The message says what was kept.
 
     Args:
-      number: the signal's.
+      number: the signal's number.
       message: one line.
     """
 

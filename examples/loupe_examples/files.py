@@ -10,7 +10,7 @@ from loupe_examples.errors import UserError
 
 
 def expanded(name):
-    """Returns a file's name, in which a leading ~ is the home directory, unless a file has the name as it is."""
+    """Returns a file's name with the home directory for a leading ~, unless a file with this very name exists."""
     return name if os.path.exists(name) else os.path.expanduser(name)
 
 

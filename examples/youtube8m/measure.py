@@ -1,6 +1,6 @@
 """Measures training at the size of the published models, and how long a step waits for its input.
 
-Trains a few steps of the preset. Without --data, it first writes synthetic shards, random bytes in the real records'
+Trains a few steps of the preset. Without --data, it first writes synthetic shards of random bytes in the real records'
 sizes. The input is fetched before each step, so that the wait for it and the step itself are timed separately.
 """
 

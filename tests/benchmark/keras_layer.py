@@ -8,7 +8,7 @@ from keras import ops
 
 
 class Pooling(keras.layers.Layer):
-    """The method of that name, with projection, Context Gating and batch norm. [B, N, D] -> [B, O]"""
+    """The method of this name, with projection, Context Gating and batch norm. [B, N, D] -> [B, O]"""
 
     def __init__(self, method, clusters, outputs):
         super().__init__()

@@ -1,14 +1,14 @@
 """The matrix products that a step cannot avoid, each in its fastest form: the lower bound.
 
-`layer_step` builds the products of a layer, and `model_step` those of a published model with Adam's updates. There is
-nothing between the products. Their operands are variables, so that TensorFlow cannot fold them to constants. Each
+`layer_step` builds the products of a layer, and `model_step` those of a published model with Adam's updates. No other
+ops run between the products. Their operands are variables, so that TensorFlow cannot fold them to constants. Each
 product waits for the products whose results a real step would use, so that they run in that order.
 
 A product ``C = A B`` has two orientations: ``matmul(A, B)``, and ``matmul(B', A')``, which gives ``C'``. TensorFlow has
-other kernels for batches of products, so that each orientation can also be a batch of one, or of blocks of the first
-operand's rows, and an op can transpose an operand first. A short timing picks the fastest form. An activation
-may stay transposed, because its layout in memory is free. The gradients of parameters and of the input have a fixed
-layout, so that for them the second orientation includes transposing the result.
+other kernels for batches of products. So each orientation can also be a batch of one, or a batch of blocks of the first
+operand's rows, and an op can transpose an operand first. A short timing picks the fastest form. An activation may stay
+transposed, because its layout in memory is free. The gradients of parameters and of the input have a fixed layout, so
+that for them the second orientation includes transposing the result.
 """
 
 import collections
@@ -51,11 +51,11 @@ def layer_step(method, sizes, training, input_gradient, session):
 
 
 def model_step(method, settings, training, session):
-    """As `layer_step`, for the published model of these settings (see `published`).
+    """Does the same as `layer_step`, for the published model of these settings (see `published`).
 
     The products do not include the gradients to the frames. The batch norm of the frames is trained, but its scale can
     be applied to weights and sums instead, as in examples/youtube8m. The reference has these gradients, as the graph of
-    2017 had. The operations of a training step are Adam's updates of the weights.
+    2017 did. The operations of a training step are Adam's updates of the weights.
     """
     B, N = settings.batch_size, settings.iterations  # noqa: N806
     features = zip(settings.feature_sizes, settings.feature_clusters)

@@ -140,7 +140,7 @@ def _rewritten(config, op_types):
         rewritten = new_session(plain.graph, config)  # With the same values, because of the graph's seed.
         expected, actual = plain.run(results), rewritten.run(results)
         largest = max(np.abs(expected[name] - actual[name]).max() / np.abs(expected[name]).max() for name in results)
-        # XLA drops results that no op outside reads, even those that are run. So an op outside reads an entry of each.
+        # XLA drops results that no op outside XLA reads, even if a session runs them. So one reads an entry of each.
         with plain.graph.as_default(), tf.xla.experimental.jit_scope(compile_ops=False):
             entries = [tf.reshape(tensor, [-1])[:1] for tensor in results.values()]
         count = _count_ops(rewritten, entries, op_types)
@@ -204,7 +204,7 @@ def _profile(task, options):
 
 
 def _ablation(task, options):
-    """Loupe with the plain form in place of each fast form in turn, and of all of them."""
+    """Loupe with each fast form in turn replaced with its plain form, and with all of them replaced."""
 
     def swapped(*names):
         def build(task):
@@ -223,8 +223,8 @@ def _ablation(task, options):
 
 def _functions(task, options):
     """A step of gradient descent in a session, by a tape in a tf.function, and by Keras's fit, the last two with
-    examples/tf2.py. Keras's optimiser multiplies the gradients by the rate in a second pass, so that a session is timed
-    with two passes too."""
+    examples/tf2.py. Keras's optimiser multiplies the gradients by the rate in a second pass, so a session is timed with
+    two passes too."""
     if tf.__version__.startswith("1."):
         raise SystemExit(f"--functions: expected TensorFlow 2, got {tf.__version__}")
     batch, samples, features, clusters, outputs = task.sizes

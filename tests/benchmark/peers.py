@@ -28,11 +28,11 @@ def times(task, repeats):
     children = {name: _child(name, task) for name in ("loupe", *PEERS) if name not in missing()}
     try:
         for child in children.values():
-            _answer_of(child)  # It is ready.
+            _answer_of(child)  # The child is ready.
         return times_in_turns({name: _step_of(child) for name, child in children.items()}, repeats)
     finally:
         for child in children.values():
-            child.stdin.close()  # This ends it.
+            child.stdin.close()  # This ends the child.
             child.wait()
 
 
@@ -57,5 +57,5 @@ def _step_of(child):
 
 
 def _answer_of(child):
-    if not child.stdout.readline():  # It has said why on its standard error.
+    if not child.stdout.readline():  # The child has said why on its standard error.
         raise SystemExit(f"{' '.join(child.args[3:5])}: the process ended with {child.wait()}")

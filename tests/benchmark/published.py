@@ -1,8 +1,8 @@
 """The published YouTube-8M models, as sizes of the benchmark: a whole step, from frames to Adam's updates.
 
 `reference` is the graph of 2017, each formula written out step by step; nothing in it is meant to be fast. It leaves
-out the sum over one tower's gradients, an additional pass over all of them in the program of 2017. `example` is
-the graph of examples/youtube8m. Both have the same variables.
+out the sum over one tower's gradients, which was an additional pass over all of them in the program of 2017. `example`
+is the graph of examples/youtube8m. Both have the same variables.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def settings_of(method, size):
 
 
 def example(task, frames, labels):
-    """The step of examples/youtube8m for frames [B, N, D] and labels [B, V], as `steps.reference`."""
+    """The step of examples/youtube8m for frames [B, N, D] and labels [B, V], in the form of `steps.reference`."""
     settings = preset_of(task.method, task.size)
     if task.mode == "inference":
         built = model.build(frames, None, settings.data, settings.architecture, is_training=False)
@@ -68,7 +68,7 @@ def example(task, frames, labels):
 
 
 def reference(task, frames, labels):
-    """The step of the graph of 2017, as `example`."""
+    """The step of the graph of 2017, in the form of `example`."""
     settings = settings_of(task.method, task.size)
     is_training = task.mode != "inference"
     predictions, penalty = _predictions(task.method, frames, settings, is_training)

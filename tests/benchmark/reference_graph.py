@@ -8,11 +8,11 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-import loupe  # before tf_slim is used, because it repairs it
+import loupe  # before tf_slim is used, because loupe repairs it
 
 
 def forward(method, x, max_samples, cluster_size, output_dim, gating=True, add_batch_norm=True, is_training=True):
-    """Pools the rows x [B * N, D] by the method of that name, projects and gates. [B, O]"""
+    """Pools the rows x [B * N, D] by the method of this name, projects and gates. [B, O]"""
     descriptor = pooled(method, x, max_samples, cluster_size, add_batch_norm, is_training)
     width = int(descriptor.shape[1])
     output = tf.matmul(descriptor, variable("hidden1_weights", [width, output_dim], 1 / math.sqrt(cluster_size)))

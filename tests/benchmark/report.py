@@ -42,10 +42,10 @@ def main(description, arguments=None):
     measures = [name for name in MEASURES if getattr(options, name)]
     report = {"about": _about(arguments), "rows": []}
     try:
-        # Each measure for all rows before the next. Memory comes first, while this process is small.
+        # Each measure is taken for all rows before the next one. Memory comes first, while this process is small.
         steps = list(itertools.product(measures, tasks, options.settings or [None]))
         for name, task, setting in tqdm(steps, disable=None):
-            # Closed sessions keep memory, those of models much of it. So each of several models gets its own process.
+            # Closed sessions keep memory, and those of models keep much. So several models get a process each.
             if setting is None and (len(steps) == 1 or not task.is_model):
                 row = dict(task._asdict(), measure=name, **MEASURES[name](task, options))
             else:
@@ -105,7 +105,7 @@ def _parser(description):
         nargs="+",
         type=_setting,
         metavar="NAME=VALUE",
-        help="measure each row in a process with each of these environment variables; none sets nothing",
+        help="measure each row in a process with each of these environment variables; none means no variable",
     )
     parser.add_argument("--json", metavar="FILE", help="write all times and what was measured to FILE")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the peak memory out")

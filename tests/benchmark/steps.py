@@ -21,7 +21,7 @@ SIZES = {
 }
 CLUSTERS = {("NetFV", "paper"): 128, ("SoftDBoW", "paper"): 4096}
 
-# Short steps are repeated until at least so many seconds are timed.
+# Short steps are repeated for at least this many seconds.
 SHORTEST_TIME = 0.02
 
 
@@ -46,7 +46,7 @@ def reference(task):
 
 
 def candidate(task):
-    """The step of this checkout, as `reference`."""
+    """The step of this checkout, in the form of `reference`."""
     return _model_step(published.example, task) if task.is_model else layer_step(layer, task)
 
 
@@ -65,7 +65,7 @@ def layer(task, x, num_samples=None):
 
 
 def layer_step(forward, task):
-    """The step of one layer, whose output is forward(task, x), as `reference`."""
+    """The step of one layer, whose output is forward(task, x), in the form of `reference`."""
     batch, samples, features, _, outputs = task.sizes
     x = constant("samples", [batch * samples, features])
     y = forward(task, x)
@@ -80,7 +80,7 @@ def layer_step(forward, task):
 
 
 def products_of(task, session):
-    """The step of the products that cannot be avoided, as `reference`, with the form that was chosen for each."""
+    """The step of the products that cannot be avoided, like `reference`, and the form that was chosen for each."""
     is_training = task.mode != "inference"
     if task.is_model:
         settings = published.settings_of(task.method, task.size)
@@ -90,7 +90,7 @@ def products_of(task, session):
 
 
 def _model_step(build, task):
-    """The step of a published model: of training, with clipping and Adam, or of inference. As `reference`."""
+    """The step of a published model, in training (with clipping and Adam) or inference, in the form of `reference`."""
     sizes = published.SIZES[task.size]
     frames = constant("frames", [sizes.batch, sizes.frames, sum(sizes.features)])
     labels = constant("labels", [sizes.batch, sizes.classes]) > 2  # a few of a hundred are true, as in the data

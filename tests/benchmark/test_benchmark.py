@@ -84,7 +84,7 @@ def test_other_measures(tmp_path, capsys):
 def test_memory_of_a_model(graph):
     """A model has a variable that is not float32, the count of steps."""
     task = steps.Task("SoftDBoW", "small-model", "training")
-    assert np.isfinite(measures._memory_of_step(graph, task))  # It may be 0, if the process needed more before.
+    assert np.isfinite(measures._memory_of_step(graph, task))  # 0 if the process needed more before
 
 
 def test_settings_have_processes_of_their_own(tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_settings_have_processes_of_their_own(tmp_path, monkeypatch):
 
 
 def test_models_have_processes_of_their_own(tmp_path, monkeypatch):
-    """Unless there is only one model to measure, as in such a process."""
+    """They have none if there is only one model to measure, as in such a process."""
 
     def row_of(command, environment):
         return {"measure": "time", "method": _value_of("--methods", command)}

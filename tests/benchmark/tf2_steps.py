@@ -1,20 +1,20 @@
-"""Steps of training in TensorFlow 2, by the classes of examples/tf2.py."""
+"""Steps of training in TensorFlow 2, with the classes of examples/tf2.py."""
 
 import os
 import sys
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "examples")
-STEPS = 5  # of a call of fit, so that its other work counts less
+STEPS = 5  # in each call of fit, so that its other work counts less
 
 
 def steps(method, sizes, x, target, rate):
     """Functions that take a step of gradient descent with `PoolingModule` and a tape, and with `PoolingLayer` and fit.
 
     Args:
-      method: its name.
+      method: the name of a method.
       sizes: D, N, K and O.
       x, target: arrays [B, N, D] and [B, O].
-      rate: of the descent.
+      rate: the learning rate.
     """
     import tensorflow as tf
 

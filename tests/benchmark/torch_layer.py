@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class Pooling(nn.Module):
-    """The method of that name, with projection, Context Gating and batch norm. [B, N, D] -> [B, O]"""
+    """The method of this name, with projection, Context Gating and batch norm. [B, N, D] -> [B, O]"""
 
     def __init__(self, method, features, clusters, outputs):
         super().__init__()

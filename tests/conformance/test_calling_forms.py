@@ -34,7 +34,7 @@ def outputs_of_forms(layer, inputs):
 
 
 def placeholders(dynamic):
-    """A placeholder of each form that does not know the batch, or knows the features alone, a dict by form."""
+    """A placeholder for each form, of unknown batch size or with only the features known, a dict by form."""
     inputs = {}
     for form, shape in FORMS.items():
         known = list(shape[1:]) if dynamic == "batch" else [None] * (len(shape) - 2) + [FEATURES]

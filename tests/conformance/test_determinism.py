@@ -1,4 +1,4 @@
-"""One seed gives one training, bit for bit."""
+"""The same seed gives the same training, bit for bit."""
 
 import contextlib
 

@@ -78,7 +78,7 @@ def cluster():
 
 @pytest.mark.long
 def test_partitioned_over_parameter_servers(cluster, rng, tmp_path):
-    """Layers train there, are saved, and are restored without partitions. One graph has all: connecting is slow."""
+    """Layers are trained, saved, and restored without partitions, all in one graph, because connecting is slow."""
     lists = random_lists(rng)
     target = rng.uniform(-0.5, 0.5, [BATCH, OUTPUTS]).astype(np.float32)
     device = tf.train.replica_device_setter(2, worker_device="/job:worker/task:0")

@@ -7,7 +7,7 @@ from support.pooling_graph import is_quick
 
 INFERENCE = [c for c in CONFIGURATIONS if not c.is_training]
 
-# A conversion takes seconds, so that all configurations are converted at once.
+# A conversion takes seconds, so all configurations are converted at once.
 each_set_of_configurations = pytest.mark.parametrize(
     "configurations, has_lengths",
     [

@@ -1,6 +1,6 @@
 """Any call, with any arguments, gives a right answer or raises one of the errors that `forward` documents.
 
-15 cases by default; 2,000 by ``pytest -m long``.
+It tries 15 cases by default, and 2,000 with ``pytest -m long``.
 """
 
 import numpy as np
@@ -131,7 +131,7 @@ def call(case, session):
 
     configuration = Configuration(case["method"], **case["flags"])
     y = configuration.layer(**arguments).forward(x, num_samples)
-    # First: with a tensor is_training, slim's batch norm has a cond, which cannot be differentiated after a run.
+    # Before the run: slim's batch norm with a tensor is_training has a cond, which cannot be differentiated after it.
     gradients = tf.gradients(y, tf.trainable_variables())
     values = randomize(session, rng)
     y, gradients = session.run([y, gradients], feed)

@@ -1,6 +1,6 @@
 """Layers give the numbers of the 2017 toolbox under TensorFlow 1.4, and restore its checkpoints.
 
-pytest prints the largest errors at its end (see conftest.py).
+pytest prints the largest errors at the end (see conftest.py).
 """
 
 from support import golden

@@ -60,7 +60,7 @@ def assert_gradients(problem, gradients, session):
             expected[name][place] = (ahead - behind) / (2 * step)
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for name, gradient in expected.items():
-        # A gradient that is zero but for rounding, as of a bias before a batch norm, is compared with the largest.
+        # A gradient of mere rounding errors, such as that of a bias before a batch norm, is compared with the largest.
         scale = max(np.abs(gradient).max(), 1e-2 * largest)
         assert np.abs(came[name] - gradient).max() <= 1.2e-4 * scale, name
 
@@ -82,6 +82,6 @@ def assert_second_derivatives(problem, gradients, session, rng):
         feed.update(zip(placeholders, directions.values()))
         terms = session.run(second, feed)
         at = {i: problem.moved(directions, i * step) for i in (-2, -1, 0, 1, 2)}
-        # Five points, whose error goes with the fourth power of the step.
+        # Five points, because their error falls with the fourth power of the step.
         expected = (-at[-2] + 16 * at[-1] - 30 * at[0] + 16 * at[1] - at[2]) / (12 * step**2)
         assert abs(sum(terms) - expected) <= 1e-4 * max(np.abs(terms).sum(), abs(expected)), (sum(terms), expected)

@@ -8,7 +8,7 @@ from support.configurations import CONFIGURATIONS
 from support.kernels import gpu_kernels, has_gpu_kernel
 from support.pooling_graph import build, each_configuration_and_lengths
 
-# TensorFlow has no kernel for GPUs for the summary that NetRVLAD makes of its biases, and for its tag.
+# TensorFlow has no GPU kernel for the summary that NetRVLAD makes of its biases, or for the summary's tag.
 SUMMARY = re.compile("cluster_biases(_1)?(/tag)?$")
 
 

@@ -74,7 +74,7 @@ def test_batch_statistics_are_those_of_the_real_samples(method, session, rng):
     assert sorted(after) == sorted(moved)
     for name in moved:
         assert relative_error(after[name], moved[name]) <= 4e-7
-        # An average moves by a thousandth of the statistic, so that the difference shows more.
+        # An average moves by only a thousandth of the statistic, so the movement shows an error better.
         assert relative_error(after[name] - before[name], moved[name] - before[name]) <= 1e-3
 
 

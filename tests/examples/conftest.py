@@ -13,7 +13,7 @@ sys.path.insert(0, str(EXAMPLES / "forks"))
 
 @pytest.fixture
 def assert_refused(capsys):
-    """A function that asserts that a program's `parsed` refuses arguments with one line that has the first of them."""
+    """A function that asserts that a program's `parsed` refuses arguments with one line that names the first."""
 
     def refused(parsed, arguments):
         with pytest.raises(SystemExit) as stopped:

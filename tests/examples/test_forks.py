@@ -1,7 +1,7 @@
 """The modules of examples/forks have the variables and the numbers of the changed copies of the toolbox that they
 replace, and keep the promises of the layers.
 
-pytest prints the worst errors against the goldens at its end (see tests/conftest.py).
+pytest prints the worst errors against the goldens at the end (see tests/conftest.py).
 """
 
 import collections
@@ -233,7 +233,7 @@ def test_maps_of_unknown_size(session, rng):
 
 @pytest.mark.parametrize("shape", [(B * N, 1), (B, N, 1)], ids=str)
 def test_forms_of_weights(shape, session, rng):
-    """pcan takes weights of several shapes. Weights of one have no effect."""
+    """pcan takes weights of several shapes. Weights of 1 have no effect."""
     x = rng.standard_normal([B * N, D]).astype(np.float32)
     with tf.variable_scope("scope", reuse=tf.AUTO_REUSE):
         weighted = pcan.NetVLAD(D, N, K, O).forward(x, np.ones(shape, np.float32))
@@ -334,7 +334,7 @@ def test_exports(name, has_lengths, form, session, rng, monkeypatch):
     if form == "tflite" and tf.__version__.startswith("1."):
         if has_lengths:
             pytest.skip("the TFLite of TensorFlow 1.15 has no built-in ops for lengths")
-        # It starts its converter as a program, which may not be in the path.
+        # It starts its converter as a program, which may not be on the PATH.
         scripts = sysconfig.get_path("scripts")
         monkeypatch.setenv("PATH", scripts + os.pathsep + os.environ.get("PATH", ""))
     x = tf.placeholder(tf.float32, [B, N, D], name="x")

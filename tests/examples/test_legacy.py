@@ -32,7 +32,7 @@ needs_keras_2 = pytest.mark.skipif(
     and subprocess.call(
         [sys.executable, "-c", "import importlib.util as u, sys; sys.exit(not u.find_spec('tf_keras'))"]
     ),
-    reason="TensorFlow 2.16 and later leave Keras 2 to tf_keras",
+    reason="TensorFlow 2.16 and later have Keras 2 in tf_keras",
 )
 
 
@@ -47,7 +47,7 @@ def run(*arguments, **options):
 
 
 def ran(*arguments, **options):
-    """What a program writes to stdout that legacy.py runs with status 0."""
+    """What a program writes to stdout when legacy.py runs it, which has to end with status 0."""
     status, output, error = run(LEGACY, *arguments, **options)
     assert status == 0, output + error
     return output

@@ -47,6 +47,6 @@ print("restored and exported")
 def test_trained_restored_and_exported(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [LEGACY] + sys.path)
     x, y, recall = importlib.import_module(name).train(str(tmp_path))
-    assert recall >= 0.8  # by chance, some 0.1
+    assert recall >= 0.8  # chance would give about 0.1
     np.savez(str(tmp_path / "expected.npz"), x=x, y=y)
     assert "restored and exported" in programs.run(RESTORE, name, tmp_path, LEGACY, FORKS)

@@ -1,6 +1,6 @@
 """examples/forks/loupe_keras.py: the numbers of LOUPE_Keras, the names and order of its weights, and its old files.
 
-pytest prints the worst errors against the goldens at its end (see tests/conftest.py).
+pytest prints the worst errors against the goldens at the end (see tests/conftest.py).
 """
 
 import h5py
@@ -134,7 +134,7 @@ def gated(name, sizes=(N, D, K, O)):
 
 @each_method
 def test_context_gating(name, eager, check):
-    """Together, the layers are the gated method without batch norm of 2017."""
+    """Together, the layers are the gated method of 2017 without batch norm."""
     arrays = golden.load(f"{name}_bias_gated_infer")
     _, n, d, k, o = arrays["config"]
     model = gated(name, (n, d, k, o))
@@ -156,7 +156,7 @@ def write_as_keras_2(path, layers, is_model=False):
     """Writes weights as save_weights of Keras 2 did or, if `is_model`, as its save did.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       layers: for each layer of the model its name, and a dict of its weights by name.
     """
     with h5py.File(path, "w") as file:

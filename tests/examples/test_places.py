@@ -196,7 +196,7 @@ def test_triplets(data, options, monkeypatch):
             assert query != positive and place[query] == place[positive]
             assert apart[place[query], place[negatives]].all()
             assert len(set(place[negatives])) == len(negatives) == places.NEGATIVES
-            # The negatives are the nearest of all places' nearest views.
+            # The negatives are the nearest views, one for each of the nearest other places.
             similarity = vectors @ vectors[query]
             others = [one for one in set(place) if apart[place[query], one]]
             best = sorted((similarity[place == one].max() for one in others), reverse=True)

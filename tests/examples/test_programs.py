@@ -202,7 +202,7 @@ def test_progress_shows_in_a_terminal_of_no_width(monkeypatch):
         with progress.bar(total=2, desc="shown", disable=None) as bar:
             bar.update(2)
     shown = b""
-    # The text may come in pieces, and the end is an empty one or, on Linux, an error.
+    # The text may come in pieces. The end is an empty piece or, on Linux, an error.
     with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:
         for piece in iter(lambda: terminal.read(1000), b""):
             shown += piece
@@ -270,7 +270,7 @@ def test_names_of_output_files(tmp_path, monkeypatch):
 def test_programs_keep_their_memory_unless_the_user_says_otherwise(monkeypatch, given, expected):
     seen = []
     name = "TF_CPU_ALLOCATOR_USE_BFC"
-    monkeypatch.setenv(name, given or "")  # Also where it is deleted at once, so that it is restored at the end.
+    monkeypatch.setenv(name, given or "")  # Set in either case, so that it is restored at the end.
     if not given:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")

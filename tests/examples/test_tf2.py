@@ -179,7 +179,7 @@ def test_ten_steps_of_fit_are_ten_of_a_session(configuration, has_lengths, rng):
 
 @pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.long), False], ids=["jit", "no jit"])
 def test_life_of_a_model(jit_compile, rng, tmp_path):
-    """fit, evaluate, predict, save, load, clone, export: the numbers stay."""
+    """fit, evaluate, predict, save, load, clone, export: the numbers stay the same."""
     has_lengths = (
         not jit_compile
     )  # XLA has no gradient of batch norm for a number of rows that is known only at run time.
@@ -389,7 +389,7 @@ def test_a_method_that_would_come_back_as_another(monkeypatch, tmp_path):
     monkeypatch.setattr(sys.modules[__name__], "Samples", type("Samples", (Squares,), {"__module__": __name__}))
     with pytest.raises(ValueError, match="test_tf2.Samples, which is .* or was replaced by a later definition"):
         layer.get_config()
-    # Keras makes a TypeError of it.
+    # Keras turns the error into a TypeError.
     with pytest.raises(TypeError, match="method: expected .* got 'elsewhere.Samples'. To load .* first import"):
         PoolingLayer.from_config(dict(config, method="elsewhere.Samples"))
     with keras.utils.custom_object_scope({"Samples": Local}):
@@ -407,7 +407,7 @@ def test_ragged_lists(kind, max_samples, rng):
         expected = pooling(lists, np.int32(LENGTHS), training=training)
         for run in (pooling, tf.function(pooling)):
             np.testing.assert_allclose(run(ragged, training=training), expected, 1e-4, 1e-5)
-    assert np.isfinite(pooling(ragged[1:2])).all()  # which is empty
+    assert np.isfinite(pooling(ragged[1:2])).all()  # This list is empty.
     with pytest.raises(ValueError, match="num_samples: expected None with a ragged x"):
         pooling(ragged, np.int32(LENGTHS))
     with pytest.raises(ValueError, match=r"x: expected ragged lists \[B, None, D\] of ragged_rank 1.* ragged_rank 2"):

@@ -48,7 +48,7 @@ def relative_error(came, expected):
 
 
 def assert_equals_statement(statement, inputs, came, rng):
-    """Asserts that an output is the statement's, within what the rounding of float32 changes in it.
+    """Asserts that an output is the statement's, up to float32's rounding errors.
 
     Args:
       statement: a function of `inputs` and the `noise` of `numpy_pooling.pool` that returns the output in float64, and
@@ -66,5 +66,5 @@ def assert_equals_statement(statement, inputs, came, rng):
 
 
 def blurred(inputs, rng):
-    """The inputs with random relative errors of 1e-6, as float32 makes: no float32 result can be closer than this."""
+    """The inputs with random relative errors of 1e-6, like float32's. No float32 result can be closer than this."""
     return {name: value * (1 + 1e-6 * rng.standard_normal(value.shape)) for name, value in inputs.items()}

@@ -15,7 +15,7 @@ BATCH, SAMPLES, FEATURES, CLUSTERS, OUTPUTS = 4, 7, 12, 5, 6
 
 class Configuration(collections.namedtuple("Configuration", "method add_batch_norm gating is_training")):
     def __str__(self):
-        """As the goldens are named, such as NetVLAD_bn_gated_train."""
+        """The name of the configuration's golden, such as NetVLAD_bn_gated_train."""
         flags = (
             "bn" if self.add_batch_norm else "bias",
             "gated" if self.gating else "plain",
@@ -42,8 +42,8 @@ class Configuration(collections.namedtuple("Configuration", "method add_batch_no
 
 CONFIGURATIONS = [Configuration(*choice) for choice in itertools.product(METHODS, *[(True, False)] * 3)]
 
-# What the default run takes; the long run takes the others, and later methods. Two configurations of each method of
-# 2017, which have no flag in common, and over the four methods all eight choices of flags.
+# The configurations of the default run: two of each method of 2017, which have no flag in common, and which together
+# are all eight choices of flags. The long run takes the other configurations, and later methods.
 QUARTER = [
     c
     for i, method in enumerate(METHODS_OF_2017)
@@ -72,7 +72,7 @@ each_method = pytest.mark.parametrize(
     "method", [pytest.param(m, marks=[] if m in METHODS_OF_2017 else [pytest.mark.long]) for m in METHODS]
 )
 
-# The methods that have goldens, which are the proof of the numbers: all their configurations are in the default run.
+# The methods that have goldens, which prove the numbers. All their configurations are in the default run.
 OF_2017 = [c for c in CONFIGURATIONS if c.method in METHODS_OF_2017]
 each_configuration_of_2017 = parametrize(OF_2017, OF_2017)
 each_method_of_2017 = pytest.mark.parametrize("method", METHODS_OF_2017)

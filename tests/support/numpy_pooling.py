@@ -35,7 +35,7 @@ class Batch:
         return activations + self.values[scope + "_biases"]
 
     def batch_normalized(self, activations, scope, is_fused=True):
-        """Activations [R, C] after a batch norm. One that is fused moves its variance with Bessel's correction."""
+        """Activations [R, C] after a batch norm. A fused one moves its variance with Bessel's correction."""
         beta, gamma, mean, variance = (
             self.values[f"{scope}/{name}"] for name in ("beta", "gamma", "moving_mean", "moving_variance")
         )
@@ -50,7 +50,7 @@ class Batch:
         return gamma * (self.rounded(activations) - mean) / np.sqrt(variance + 0.001) + beta
 
     def rounded(self, values):
-        """The values with the noise, if there is one, of float32."""
+        """The values with noise like float32's rounding, if there is any."""
         return values if self.noise is None else values * (1 + 1e-7 * self.noise.standard_normal(values.shape))
 
     def scattered(self, rows):
@@ -73,7 +73,7 @@ def pool(configuration, lists, values, with_projection=True, num_samples=None, n
       values: the values of the layer's variables, a dict by name.
       with_projection: whether the layer projects its descriptor, that is, has an output_dim.
       num_samples: how many leading samples of each list are real, or None if all are.
-      noise: a RandomState for errors as of float32 within each batch norm, which magnifies them where the rows are
+      noise: a RandomState for errors like float32's within each batch norm, which magnifies them where the rows are
         nearly alike; or None.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The plain form of each fast form of loupe: what it equals, as one would write it at first."""
+"""The plain form of each fast form of loupe, which has the same results and is written in the obvious way."""
 
 import contextlib
 from unittest import mock

@@ -6,7 +6,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from support.configurations import BATCH, EIGHTH, FEATURES, QUARTER, SAMPLES
 
-# A full, an empty, an in-between and a shortest list.
+# The lengths of a full, an empty, a half-full and a shortest list.
 LENGTHS = (SAMPLES, 0, 3, 1)
 
 
@@ -47,7 +47,7 @@ class PoolingGraph(collections.namedtuple("PoolingGraph", "x num_samples y")):
 
 
 def build(configuration, has_lengths=False, batch=None, name="y", **changes):
-    """The layer of the configuration on lists of a batch of unknown size, or of that size."""
+    """The layer of the configuration on a batch of lists, whose size is `batch` or, by default, unknown."""
     layer = configuration.layer(**changes)
     x = tf.placeholder(tf.float32, [batch, SAMPLES, FEATURES], name="x")
     num_samples = tf.placeholder(tf.int32, [batch], name="num_samples") if has_lengths else None
@@ -59,7 +59,7 @@ def random_lists(rng, batch=BATCH):
 
 
 def build_all(configurations, has_lengths=False, batch=None):
-    """All these configurations on the same input, each in a scope of its name, where a graph for each takes too long.
+    """All these configurations on the same input, each in a scope of its name, because many graphs take too long.
 
     Returns a dict of `PoolingGraph` by name.
     """

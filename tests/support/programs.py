@@ -75,7 +75,7 @@ class Program:
         self._process.join(30)
 
     def wait(self, seconds):
-        """Waits until the program ends, and returns its status. Fails after that many seconds."""
+        """Waits until the program ends, and returns its status. Fails after this many seconds."""
         self._process.join(seconds)
         assert self.status is not None, f"{self.name} has not ended in {seconds} s: {self.text('err')[-2000:]}"
         return self.status
@@ -89,7 +89,7 @@ class Program:
             return opened.read()
 
     def lines(self, kind):
-        """The texts of its lines of a kind, such as error."""
+        """The texts of its lines of one kind, such as error."""
         prefix = f"{self._program}: {kind}: "
         lines = self.text("err").replace("\r", "\n").splitlines()
         return [line[len(prefix) :] for line in lines if line.startswith(prefix)]

@@ -11,7 +11,7 @@ README = pathlib.Path(compare.__file__).with_name("README.md").read_text(encodin
 
 
 def table(text):
-    """The rows of the table of metrics, by model the list of its cells."""
+    """The rows of the table of metrics, a dict from model to the list of its cells."""
     rows = re.findall(r"^\| ([\w -]+) \| ([\d. |]+) \|$", text, re.M)
     return {name: cells.split(" | ") for name, cells in rows if len(cells.split(" | ")) == 5}
 
@@ -33,7 +33,7 @@ def test_comparing_again_trains_nothing_and_mixes_nothing(tmp_path, monkeypatch,
     arguments = ["--presets", "mean", "--steps", "2"]
     compare.main(arguments)
     first = capsys.readouterr().out
-    assert list(table(first)) == ["mean"]  # and no average of one
+    assert list(table(first)) == ["mean"]  # There is no average of one model.
     compare.main(arguments)
     assert capsys.readouterr().out == first
     with pytest.raises(errors.UserError, match="expected a training with seed 2, got one with seed 1"):

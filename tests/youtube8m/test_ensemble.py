@@ -81,7 +81,7 @@ def test_average_of_many_random_files_is_that_of_dense_arrays(tmp_path, files, r
 
 
 def published_average(paths):
-    """The average of files as of 2017: for each video, a dict of the confidences of its 20 best classes.
+    """The average of files as in 2017: for each video, a dict of the confidences of its 20 best classes.
 
     The program of 2017 read the first half of the words after the id, 25 of the 50 pairs of a line, and cut each
     confidence off after five decimals.

@@ -87,7 +87,7 @@ def fleet(start, addresses):
 def saved(tmp_path):
     """A function that returns the step of the last checkpoint; 0 if there is none."""
 
-    # Not the step in its name, which another worker may have passed when it was written.
+    # Not the step in its name: another worker may have taken further steps before it was written.
     return lambda: checkpoints.newest(str(tmp_path / "c"))[1]
 
 
@@ -139,7 +139,7 @@ def has_stepped(directory):
 
 
 def start_without_chief(start, addresses, *flags):
-    """Two parameter servers and two workers, which have ended well. Returns what worker 0 printed."""
+    """Runs two parameter servers and two workers, which have to end with status 0. Returns what worker 0 printed."""
     spec = {"ps": addresses[:2], "worker": addresses[2:4]}
     names = ["ps0", "ps1", "worker0", "worker1"]
     running = {name: start(*flags, name=name, environment=config(spec, name), small=[]) for name in names}
@@ -156,7 +156,7 @@ def test_a_cluster_trains_as_one_process(start, addresses, digits, tmp_path):
     assert shapes == expected
     gaps = []
     for name in ("c", "one"):
-        # By batch statistics, because after so few steps it is chance how near the moving averages are.
+        # With batch statistics, because after so few steps the moving averages are near them only by chance.
         given = ["--checkpoint", name, "--digits", digits, "--batch-statistics", "--json"]
         evaluation = start(*given, script="evaluate.py", name="evaluation")
         assert evaluation.wait(SECONDS) == 0
@@ -195,7 +195,7 @@ def test_one_starts_a_minute_late(fleet, saved, late):
 def test_a_worker_starts_a_minute_late(fleet, saved):
     running = fleet("--steps", "600", names=ALL[:-1])
     until(saved, SECONDS)
-    # The training must not end before.
+    # The training must not end before the worker starts.
     for name in ("chief", "worker0"):
         running[name].send(signal.SIGSTOP)
     time.sleep(60)
@@ -261,7 +261,7 @@ def test_all_get_a_signal(fleet, saved, tmp_path, number):
     running = fleet("--steps", "100000", "--checkpoint-seconds", "600", "--summary-steps", "1")
     joined(running["worker0"], running["worker1"])
     until(lambda: has_stepped(tmp_path / "c"), SECONDS)
-    before = saved()  # Workers may have been at work before the chief saved its first.
+    before = saved()  # Workers may have trained before the chief saved its first checkpoint.
     for program in running.values():
         program.send(number)
     found = statuses(running)
@@ -292,7 +292,7 @@ def test_a_corrupt_shard_is_the_error_of_the_worker_that_met_it(fleet, saved, di
 
 
 def remove(directory):
-    """Removes it at one stroke, because a file that is written meanwhile would keep the directory."""
+    """Removes it in one step, because a file that is written meanwhile would keep the directory."""
     removed = directory.with_name("removed")
     directory.rename(removed)
     shutil.rmtree(str(removed))

@@ -9,7 +9,7 @@ import pytest
 from support import child
 from yt8m import submission
 
-# The few videos, to compare with, have to be enough to fill the buffers of the input and of TensorFlow's allocator.
+# Even the few videos have to be enough to fill the buffers of the input and of TensorFlow's allocator.
 FEW, MANY = 20000, 200000
 SLACK = 2**25  # bytes; the confidences of the additional videos alone take 72 MB, and their ids 10 MB
 

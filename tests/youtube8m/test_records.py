@@ -117,7 +117,7 @@ def test_random_frames(numbered):
     drawn = np.round(places(read)).astype(int)
     assert drawn.shape == (40, 50)
     for video, of_video, count in zip(read["id"], drawn, read["num_frames"]):
-        # Each real frame within max_frames is among 50 draws in all but one of 800 cases, and no other frame is.
+        # In all but one of 800 cases, the 50 draws have each real frame within max_frames. They have no other frame.
         length = min(int(video) % 10 + 1, 8)
         assert count == length
         assert of_video.max() < length and len(set(of_video)) >= length - 1
@@ -156,7 +156,7 @@ def test_training_shuffles_and_repeats(numbered):
     assert {len(part["id"]) for part in parts} == {16}
     ids = list(joined(parts)["id"])
     counts = np.unique(ids, return_counts=True)[1]
-    assert len(counts) == 40 and counts.min() >= 8  # of 10 passes, the last of which are not complete
+    assert len(counts) == 40 and counts.min() >= 8  # There are 10 passes, the last of which are not complete.
     assert ids[:40] != sorted(ids[:40], key=int) and ids[:40] != ids[40:80]
     assert ids != list(joined(batches(chosen, training=True, seed=1, limit=25))["id"])
 

@@ -154,7 +154,7 @@ def test_clipping_takes_a_partitioned_variable_as_one(session, rng):
 def test_towers_do_what_one_device_does(preset, rng):
     half = random_batch(rng, 8)
     both = {name: np.concatenate([value, value]) for name, value in half.items()}
-    # Each tower's batch statistics are those of the half, and so are the gradients of both.
+    # Each tower's batch statistics are those of the half, and the mean of the towers' gradients is the half's.
     expected, expected_losses = steps(half, preset=preset, cells=5)
     came, losses = steps(both, preset=preset, cells=5, towers=2)
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
@@ -180,7 +180,7 @@ def test_as_many_gpus_as_divide_the_batch_share_it(gpus, towers, monkeypatch, ca
     chosen = settings_for(batch_size=64, towers=None)
     step.settle_towers(chosen)
     assert chosen.training.towers == towers
-    note = f"{towers} of {gpus} GPUs are used, because batch_size = 64 is no multiple of {gpus}"
+    note = f"{towers} of {gpus} GPUs are used, because batch_size = 64 is not a multiple of {gpus}"
     assert (note in capsys.readouterr().err) == (towers < gpus)
 
 

@@ -15,7 +15,7 @@ SHOWN = 3  # How many differing variables an error names.
 
 
 def latest(path):
-    """Finds a checkpoint by its name, by one of its files or as its directory's latest. Else raises a `UserError`."""
+    """Finds a checkpoint by its name, one of its files or its directory, or raises a `UserError`."""
     if tf.io.gfile.isdir(path):
         names = [latest_or_none(path)]
     else:
@@ -53,7 +53,7 @@ def is_last(checkpoint):
 @contextlib.contextmanager
 def named(path):
     """A context in which an error of TensorFlow becomes a `UserError`. Its message is the problem that was found in a
-    record, or else the path, of a checkpoint or its directory, and TensorFlow's message."""
+    record; or else the path of a checkpoint or its directory, and TensorFlow's message."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -73,7 +73,7 @@ def remove_unfinished(directory):
 
 
 class Saver(tf.train.Saver):
-    """Saves all variables, if all are finite, and keeps the last `keep` checkpoints. It writes none twice."""
+    """Saves all variables, if all are finite, and keeps the last `keep` checkpoints. It writes each only once."""
 
     def __init__(self, keep):
         # With relative names, a training in a copied or moved directory continues from the checkpoints there.
@@ -159,7 +159,7 @@ def restore(session, checkpoint, settings):
 
 
 def name_and_shape(variable):
-    """The name and the shape of a variable in a checkpoint. A part of a partitioned variable has those of the whole."""
+    """The name and the shape of a variable in a checkpoint. A part has those of the whole variable."""
     part = variable._get_save_slice_info()
     if part is None:
         return variable.op.name, variable.shape.as_list()

@@ -42,7 +42,7 @@ class Cluster(tf.train.SessionRunHook):
     """The cluster, seen from one of its processes. As a hook of the training's sessions, it runs the heartbeat.
 
     `addresses` has a list for each job (ps, worker, and maybe chief). If the heartbeat stands still for `wait_seconds`,
-    the process gives up. Raises a `ValueError` for an impossible cluster or process, a `UserError` for an address.
+    the process gives up. Raises a `ValueError` for an impossible cluster or process, a `UserError` for a bad address.
     """
 
     def __init__(self, addresses, job, index, wait_seconds=600):

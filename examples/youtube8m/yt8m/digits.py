@@ -2,7 +2,7 @@
 
 A digit of 8x8 pixels is a video, and its 3x3 patches that are not blank are the frames: `rgb` is the 9 pixels, `audio`
 the sums of the 3 rows and of the 3 columns, as bytes. A seventh of the 1797 digits is for validation, and a seventh for
-tests. The shards of the test split have no labels, as those of YouTube-8M.
+tests. The shards of the test split have no labels, like those of YouTube-8M.
 """
 
 import os
@@ -17,7 +17,7 @@ NUM_SHARDS = {"train": 4, "validate": 2, "test": 2}
 
 
 def provide(data, split):
-    """Sets the files of data without files to those of a split of the digits, which are written if they are missing."""
+    """If `data` has no files, gives it those of a split of the digits, which are first written if they are missing."""
     if data.files is not None:
         return
     directory = for_tensorflow(data.digits)

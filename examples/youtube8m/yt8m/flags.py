@@ -29,7 +29,7 @@ def inference(description, split):
     """The parser of programs that use a checkpoint on a split of the videos."""
     parser = Parser(description)
     parser.add_argument(
-        "--checkpoint", metavar="PATH", help="a checkpoint, or a directory's latest (default: checkpoints/PRESET)"
+        "--checkpoint", metavar="PATH", help="a checkpoint, or the directory of one (default: checkpoints/PRESET)"
     )
     parser.add_argument(
         "--batch-statistics",

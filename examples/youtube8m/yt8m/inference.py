@@ -41,7 +41,7 @@ def run(settings, checkpoint, names, batch_statistics=False):
 
 
 def evaluate(settings, checkpoint, batch_statistics=False, seen=None):
-    """The metrics of a checkpoint, or a directory's latest: the dict of `metrics.Metrics.result`, and `checkpoint`.
+    """The metrics of a checkpoint, or of a directory's latest: `metrics.Metrics.result` with the name as `checkpoint`.
 
     The errors are those of `run`. The predictions [B, V] and labels [B, V] of each batch are added to the list `seen`.
     """

@@ -10,8 +10,8 @@ class Metrics:
     """Gathers batches of predictions, and computes the metrics of all of them.
 
     Keeps the score, the class and the truth of each video's 20 best predictions, 7 bytes each, and nothing else: 160 MB
-    for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` are how many there were, and
-    `num_classes` is V, the size of the vocabulary.
+    for the 1.1 million videos of a YouTube-8M split. `num_videos` and `num_labels` count the videos and labels so far,
+    and `num_classes` is V, the size of the vocabulary.
     """
 
     def __init__(self, num_classes):
@@ -22,7 +22,7 @@ class Metrics:
         self._hits_at_one = self._precisions = self._losses = 0.0
 
     def add(self, predictions, labels, loss=np.nan):
-        """Takes in a batch: finite confidences [videos, V], bools [videos, V], and the mean loss of the videos."""
+        """Adds a batch: finite confidences [videos, V], bools [videos, V], and the mean loss of the videos."""
         counts = labels.sum(axis=1)  # [videos]
         classes, scores = top_predictions(predictions, max(TOP_K, counts.max()))
         is_true = np.take_along_axis(labels, classes, axis=1)
@@ -30,7 +30,7 @@ class Metrics:
         self.num_labels += int(counts.sum())
         self._num_true += labels.sum(axis=0)
         self._hits_at_one += is_true[:, 0].sum()
-        # Precision at as many predictions as the video has labels. A prediction of zero does not count.
+        # The precision of the video's best predictions, as many as it has labels. A prediction of zero does not count.
         within = np.arange(classes.shape[1]) < counts[:, np.newaxis]
         self._precisions += ((is_true & within & (scores > 0)).sum(axis=1) / np.maximum(counts, 1)).sum()
         self._losses += float(loss) * len(predictions)
@@ -55,8 +55,8 @@ class Metrics:
         """The metrics so far, a dict of floats.
 
         `gap`; `map`, the mean of the average precisions of the classes that occur; `hit_at_one`, the share of videos
-        whose best prediction is true; `perr`, the mean precision at the video's number of labels; `loss`, the mean over
-        videos; and the int `videos`.
+        whose best prediction is true; `perr`, the mean precision of a video's best predictions, as many as it has
+        labels; `loss`, the mean over videos; and the int `videos`.
         """
         has_labels = self._num_true > 0
         average_precisions = self.average_precisions()[has_labels]

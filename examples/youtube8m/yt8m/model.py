@@ -137,7 +137,7 @@ def _renamed_variables(renamed):
 def _mixture_of_experts(x, num_classes, architecture):
     """Returns the probabilities of the classes for x [B, H], float32 [B, V], and the L2 penalty.
 
-    A probability is the mean of the experts' opinions, weighted by gates. A dummy expert, of opinion 0, has a gate too.
+    A probability is the mean of the experts' opinions, weighted by gates. A dummy expert with opinion 0 has a gate too.
     """
     mixtures = architecture.mixtures
     width = tf.dimension_value(x.shape[1])

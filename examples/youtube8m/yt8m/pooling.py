@@ -34,7 +34,7 @@ class GatedSoftDBoW(loupe.PoolingBaseModel):
 
 
 class OfScaled(loupe.PoolingBaseModel):
-    """A mixin before a method's class. It pools the samples scale * x + shift without computing them.
+    """A mixin to list before a method's class. It pools the samples scale * x + shift without computing them.
 
     The soft assignment uses ``(scale x + shift) W = [x, 1] [scale W; shift W]``, and the sums use
     ``sum_n a (scale x + shift) = scale sum_n a x + shift sum_n a``. The gradients to scale and shift then come from the

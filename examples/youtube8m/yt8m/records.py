@@ -44,7 +44,7 @@ def dataset(data, training=False, seed=0):
     Args:
       data: a `settings.Data`, with files.
       training: whether the videos are shuffled and repeated without end, and all batches are whole.
-      seed: of the shuffling and of the sampling of frames. The same seed gives the same batches.
+      seed: the seed of the shuffling and of the sampling of frames. The same seed gives the same batches.
 
     Returns:
       A dataset of dicts of B videos. F is `data.max_frames` if all frames are taken, else `data.iterations`:
@@ -145,7 +145,7 @@ class _Shards:
         return {"id": tf.where(is_good, name, ""), "labels": labels, "frames": lists, "size": tf.cast(size, tf.int64)}
 
     def _examine(self, file, num_bytes):
-        """Looks once for problems in a file whose good videos have `num_bytes`. Returns False.
+        """Looks once for problems in a file whose good videos have `num_bytes` bytes. Returns False.
 
         Raises a ValueError, which TensorFlow turns into an InvalidArgumentError, for a problem that may not be skipped.
         """

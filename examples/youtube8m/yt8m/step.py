@@ -21,7 +21,7 @@ def settle_towers(settings):
     if settings.training.towers is None:
         towers = max(number for number in range(1, max(1, gpus) + 1) if batch_size % number == 0)
         if towers < gpus:
-            note(f"{towers} of {gpus} GPUs are used, because batch_size = {batch_size} is no multiple of {gpus}")
+            note(f"{towers} of {gpus} GPUs are used, because batch_size = {batch_size} is not a multiple of {gpus}")
         settings.training.towers = towers
 
 
@@ -37,9 +37,9 @@ def config(towers, cluster=None):
 def build(batch, settings, cluster=None):
     """Builds a step of training on a batch of `records.dataset`, a dict of tensors, in the default graph.
 
-    Each tower, a device, takes its part of the batch. The towers' gradients are averaged. Each variable's is clipped to
-    the norm `clip_norm`, and Adam applies it. Batch norm's moving averages follow the first tower. In a cluster, the
-    parameter servers hold the variables, hidden1_weights in parts.
+    Each tower, a device, takes its part of the batch. The towers' gradients are averaged. Each variable's gradient is
+    clipped to the norm `clip_norm`, and Adam applies it. Batch norm's moving averages follow the first tower. In a
+    cluster, the parameter servers hold the variables, hidden1_weights in parts.
 
     Raises:
       UserError: if the towers cannot share the batch evenly, or the model cannot be built.

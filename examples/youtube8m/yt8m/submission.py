@@ -51,9 +51,9 @@ def writer(path):
 def average(path, files, weights, top_k, read_top=None, decimals=None):
     """Writes the weighted average of submission files, with `top_k` classes for each video, into the file `path`.
 
-    Only the ratios of the weights matter. With `read_top`, only so many of a video's best classes are read. With
-    `decimals`, confidences are cut off after so many decimals. Returns how many videos there are. Raises a `UserError`
-    if a file is malformed, or the files do not have the same videos.
+    Only the ratios of the weights matter. With `read_top`, only that many of a video's best classes are read. With
+    `decimals`, confidences are cut off after that many decimals. Returns how many videos there are. Raises a
+    `UserError` if a file is malformed, or the files do not have the same videos.
     """
     count = 0
     # In a database in a temporary file, so that memory does not limit the number of videos.

@@ -66,8 +66,8 @@ def train(settings, interrupts=None, process=None):
 
 def _batch(settings, trained, process):
     """The next batch, which each process reads for itself."""
-    # Each worker reads all files in an order of its own. So does each run of a training: otherwise one that is often
-    # interrupted would always see the same videos first.
+    # Each worker, and each run of a training, reads all files in an order of its own. Otherwise a training that is
+    # often interrupted would always see the same videos first.
     seed = settings.training.seed + trained + (process.rank * 10**7 if process else 0)
     with tf.device(f"{process.device if process else ''}/cpu:0"):
         iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True, seed=seed))
@@ -91,7 +91,7 @@ def _run(built, settings, interrupts, process, latest, trained):
             creator = _WorkerSessionCreator(master, config)
         with checkpoints.named(latest or directory):
             session = tf.train.MonitoredSession(creator, hooks)
-        # Within the session too, because it takes the OutOfRangeError of a file for the end of the data.
+        # Within the session too, because a session takes the OutOfRangeError of a file for the end of the data.
         stopped = f"{directory}: the training has stopped"
         with checkpoints.named(stopped), session, checkpoints.named(stopped):
             while not (session.should_stop() or interrupts.number):

@@ -32,7 +32,7 @@ def views(rng):
 
 
 def train(directory, steps=150):
-    """Trains, and saves model.ckpt there. Returns images, their descriptors, and the part of places matched rightly."""
+    """Trains, and saves model.ckpt there. Returns images, their descriptors, and the share of places matched right."""
     rng = np.random.RandomState(1)
     ground, aerial = tf.placeholder(tf.float32, SHAPE), tf.placeholder(tf.float32, SHAPE)
     is_training = tf.placeholder(tf.bool, [])

@@ -30,7 +30,7 @@ def clouds_of(places, rng):
 
 
 def train(directory, steps=200):
-    """Trains, and saves model.ckpt there. Returns clouds, their descriptors, and the part of places found again."""
+    """Trains, and saves model.ckpt there. Returns clouds, their descriptors, and the share of places found again."""
     rng = np.random.RandomState(1)
     global_step = tf.train.get_or_create_global_step()
     decay = tf.minimum(0.95, 1 - tf.train.exponential_decay(0.5, global_step, 20, 0.8, staircase=True))

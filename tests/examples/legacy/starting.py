@@ -19,7 +19,7 @@ def start(session):
 
 
 def batch(step, size, width, classes):
-    """Samples of classes that a small network can tell. [size, width], [size]"""
+    """Samples of classes that a small network can tell apart. [size, width], [size]"""
     rng = np.random.RandomState(step)
     labels = rng.randint(classes, size=size)
     centers = np.random.RandomState(0).standard_normal([classes, width])
