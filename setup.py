@@ -34,7 +34,7 @@ class SourceDistribution(sdist):
         sdist.make_distribution(self)
 
 
-# TensorFlow 2.21 no longer installs TensorBoard, which shows the progress of a training of examples/youtube8m.
+# TensorFlow 2.21 no longer installs TensorBoard, which shows the progress of training in examples/youtube8m.
 EXAMPLES = ["scikit-learn", "scikit-image", "scipy", "joblib", "matplotlib", "tqdm", "tensorboard"]
 # examples/legacy.py takes tf.layers, tf.nn.rnn_cell and tf.keras from tf_keras, unless TensorFlow is older than 2.16.
 LEGACY = ['tf_keras; python_version >= "3.9"']

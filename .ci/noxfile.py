@@ -1,7 +1,7 @@
 """Runs the tests on five versions of TensorFlow: python -m nox -f .ci/noxfile.py
 
 Each version runs on a Python of its own, from the PATH or from pyenv. The last lines of the output name the Pythons
-that were not found. `--list` shows the other sessions: the long tests, trainings whose processes die, the README's
+that were not found. `--list` shows the other sessions: the long tests, training runs whose processes die, the README's
 commands, and lint.
 """
 

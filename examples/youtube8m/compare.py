@@ -29,7 +29,7 @@ def main(argv=None):
     parser.add_argument(
         "--steps", type=commandline.positive, help="how many steps each model is trained (default: as in train.py)"
     )
-    parser.add_argument("--seed", type=commandline.seed, default=1, help="the seed of all trainings")
+    parser.add_argument("--seed", type=commandline.seed, default=1, help="the seed of all training runs")
     options = parser.parse_args(argv)
     directory = options.checkpoints or os.path.join("checkpoints", f"seed-{options.seed}")
     results, averaged = {}, []

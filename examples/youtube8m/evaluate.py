@@ -35,7 +35,7 @@ def main(argv=None):
         raise errors.UserError(f"continuous: expected a directory of checkpoints, got {path}")
     following = tf.train.checkpoints_iterator(path, timeout=options.timeout) if options.continuous else [path]
     for checkpoint in following:
-        settings = settle(options, saved=True)  # Each time: a training may have saved its settings only now.
+        settings = settle(options, saved=True)  # Each time: a training run may have saved its settings only now.
         digits.provide(settings.data, "validate")
         result = inference.evaluate(settings, checkpoint, options.batch_statistics)
         errors.show(json.dumps(result) if options.json else inference.line(result))

@@ -36,7 +36,7 @@ def test_comparing_again_trains_nothing_and_mixes_nothing(tmp_path, monkeypatch,
     assert list(table(first)) == ["mean"]  # There is no average of one model.
     compare.main(arguments)
     assert capsys.readouterr().out == first
-    with pytest.raises(errors.UserError, match="expected a training with seed 2, got one with seed 1"):
+    with pytest.raises(errors.UserError, match="expected a training run with seed 2, got one with seed 1"):
         compare.main(arguments + ["--seed", "2", "--checkpoints", "checkpoints/seed-1"])
     with pytest.raises(errors.UserError, match="mean: expected a model of 1 steps, got one of 2"):
         compare.main(["--presets", "mean", "--steps", "1"])

@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture
 def start(tmp_path, digits):
-    """A function that starts a program as a process, by default a training, which ends with the test."""
+    """A function that starts a program as a process, by default a training run, which ends with the test."""
     started = []
 
     def begin(*flags, script="train.py", name="alone", environment=(), small=SMALL, **options):
@@ -125,7 +125,7 @@ def ended(**given):
 
 
 def joined(*workers):
-    """Waits until workers take part in a training that has begun."""
+    """Waits until workers take part in a training run that has begun."""
     until(lambda: all(worker.lines("note") for worker in workers), SECONDS)
 
 
@@ -358,7 +358,7 @@ def test_two_trainings_in_one_directory(start, saved):
     until(saved, SECONDS)
     second = start("--steps", "200000", name="second")
     assert statuses({"second": second}) == {"second": 2}
-    assert second.lines("error") == ["c: another training is running there"]
+    assert second.lines("error") == ["c: another process is training there"]
     assert first.status is None
     first.kill()
     reached = saved()

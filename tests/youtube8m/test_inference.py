@@ -36,7 +36,7 @@ SMALL = {"clusters": 8, "hidden_size": 16}
 
 
 def save(directory, step=7, seed=1, scale=1.0, **values):
-    """Saves a model of the digits with random variables, as a training would, and returns the checkpoint's name."""
+    """Saves a model of the digits with random variables, as a training run would, and returns the checkpoint's name."""
     given = dict(SMALL, checkpoint=str(directory), digits=str(directory / "digits"))
     options = flags.inference("", "validate").parse_args([], argparse.Namespace(**dict(given, **values)))
     settings = kept.settle(options)

@@ -308,14 +308,14 @@ def test_a_damaged_checkpoint_is_named(digits, capsys, left):
 @pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize("known", [True, False])
 def test_the_seed_is_one_for_all_runs(digits, capsys, known):
-    if not known:  # As in the trainings of earlier versions.
+    if not known:  # As in the training runs of earlier versions.
         path = pathlib.Path("c", settings.FILE)
         kept = json.loads(path.read_text())
         del kept["seed"]
         path.write_text(json.dumps(kept))
     message = fails(capsys, "--steps", "3", "--seed", "4", "--digits", digits, *MEAN)
     got = "with seed 3" if known else "whose seed is not known"
-    assert message == f"c: expected a training with seed 4, got one {got}"
+    assert message == f"c: expected a training run with seed 4, got one {got}"
 
 
 @pytest.mark.usefixtures("trained")
@@ -412,7 +412,7 @@ def test_what_is_not_finite_is_not_saved(work, digits, capsys, steps, rate, prob
 def test_a_second_training_is_refused(work, digits, capsys):
     with training.locked("c"):
         message = fails(capsys, "--steps", "2", "--digits", digits, *MEAN)
-    assert message == "c: another training is running there"
+    assert message == "c: another process is training there"
     # The files of a process that was killed while it wrote a checkpoint.
     os.makedirs(os.path.join("c", "model.ckpt-9_temp_1f"))
     left = ["model.ckpt-9_temp_1f/part", "model.ckpt-9.index.tempstate1", "settings.json.5e.partial"]

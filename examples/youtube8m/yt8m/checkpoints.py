@@ -45,7 +45,7 @@ def latest_or_none(directory):
 
 
 def is_last(checkpoint):
-    """Whether a checkpoint is the one that its training ends with, as far as the settings beside it tell."""
+    """Whether a checkpoint is the one that its training run ends with, as far as the settings beside it tell."""
     steps = load(checkpoint).get("steps")
     return steps is not None and step_of(checkpoint) >= steps
 
@@ -76,7 +76,7 @@ class Saver(tf.train.Saver):
     """Saves all variables, if all are finite, and keeps the last `keep` checkpoints. It writes each only once."""
 
     def __init__(self, keep):
-        # With relative names, a training in a copied or moved directory continues from the checkpoints there.
+        # With relative names, a training run in a copied or moved directory continues from the checkpoints there.
         super().__init__(max_to_keep=keep, save_relative_paths=True)
         self._checked = [variable for variable in tf.global_variables() if variable.dtype.base_dtype.is_floating]
         finite = []

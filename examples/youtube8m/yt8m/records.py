@@ -12,7 +12,7 @@ from loupe_examples.errors import PROBLEM, UserError, warn
 from loupe_examples.files import for_tensorflow, readable
 
 FRAMING = 16  # bytes of a TFRecord besides its content: the length, and a checksum of each
-LABELLED = 1000  # how many videos are searched for one with labels before a training
+LABELLED = 1000  # how many videos are searched for one with labels before a training run
 
 
 def matching(patterns):

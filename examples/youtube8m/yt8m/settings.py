@@ -142,14 +142,14 @@ def settle(options, saved=False):
 
 
 def settle_seed(settings, resumes):
-    """Sets the seed of a training, the same in all its runs. Raises a `UserError` if another seed is given."""
+    """Sets the seed of the training, which is the same in all its runs. Raises a `UserError` if another seed is given."""
     training = settings.training
     began = load(settings.checkpoint).get("seed") if resumes else None
     if training.seed is None:
         training.seed = random.randrange(2**31) if began is None else began
     elif resumes and began != training.seed:
         known = "whose seed is not known" if began is None else f"with seed {began}"
-        raise UserError(f"{settings.checkpoint}: expected a training with seed {training.seed}, got one {known}")
+        raise UserError(f"{settings.checkpoint}: expected a training run with seed {training.seed}, got one {known}")
 
 
 def model_values(settings):

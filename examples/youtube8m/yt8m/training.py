@@ -33,7 +33,7 @@ def train(settings, interrupts=None, process=None):
       How many steps the model had been trained before, an int.
 
     Raises:
-      UserError: for bad input, a second training in the directory, or a loss that is not finite.
+      UserError: for bad input, a second process that trains in the directory, or a loss that is not finite.
       tf.errors.InvalidArgumentError: for bad records.
       Interrupted: after a signal, when a checkpoint has been saved.
     """
@@ -66,8 +66,8 @@ def train(settings, interrupts=None, process=None):
 
 def _batch(settings, trained, process):
     """The next batch, which each process reads for itself."""
-    # Each worker, and each run of a training, reads all files in an order of its own. Otherwise a training that is
-    # often interrupted would always see the same videos first.
+    # Each worker, and each run, reads all files in an order of its own. Otherwise a training that is often interrupted
+    # would always see the same videos first.
     seed = settings.training.seed + trained + (process.rank * 10**7 if process else 0)
     with tf.device(f"{process.device if process else ''}/cpu:0"):
         iterator = tf.data.make_initializable_iterator(records.dataset(settings.data, training=True, seed=seed))
@@ -148,7 +148,7 @@ class Interrupts:
 
 
 class _Monitor(tf.train.SessionRunHook):
-    """Shows how the training goes, writes it for TensorBoard, and ends a training whose loss is not finite."""
+    """Shows how the training goes, writes it for TensorBoard, and ends a training run whose loss is not finite."""
 
     def __init__(self, settings, bar, is_chief):
         self._settings, self._bar, self._is_chief = settings, bar, is_chief
@@ -203,7 +203,7 @@ def locked(directory):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            raise UserError(f"{directory}: another training is running there") from error
+            raise UserError(f"{directory}: another process is training there") from error
         except (AttributeError, OSError):  # of a system without the module, or a file system without locks
             warn(f"{directory}: has no locks; make sure that no other process trains there")
         checkpoints.remove_unfinished(directory)
