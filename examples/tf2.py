@@ -361,8 +361,8 @@ class PoolingLayer(keras.layers.Layer):
       output_dim: O, the width of the output, a positive integer; None for the descriptor without projection.
       gating: whether to apply Context Gating to the output. Default True.
       add_batch_norm: whether clusters and gates have batch norm (True, the default) or biases.
-      decay: the decay of batch norm's moving averages, from 0 to below 1. Default 0.999, for thousands of steps; 0.9 suits
-        short runs.
+      decay: the decay of batch norm's moving averages, from 0 to below 1. Default 0.999, for thousands of steps; 0.9
+        suits short runs.
       kwargs: other arguments of the method's constructor, such as `groups`, and of a Keras layer, such as `name`. The
         layer computes in float32 under every policy.
 

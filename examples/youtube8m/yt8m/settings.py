@@ -142,7 +142,7 @@ def settle(options, saved=False):
 
 
 def settle_seed(settings, resumes):
-    """Sets the seed of the training, which is the same in all its runs. Raises a `UserError` if another seed is given."""
+    """Sets the seed of the training, which all its runs share. Raises a `UserError` if another seed is given."""
     training = settings.training
     began = load(settings.checkpoint).get("seed") if resumes else None
     if training.seed is None:
