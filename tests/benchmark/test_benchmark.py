@@ -280,4 +280,4 @@ def test_the_graph_is_not_larger_than_the_reference(method):
         with tf.Graph().as_default() as graph:
             build(steps.Task(method, "small", "training"))
             sizes[name] = len(graph.get_operations())
-    assert sizes["loupe"] <= 1.2 * sizes["reference"], sizes
+    assert sizes["loupe"] <= 1.25 * sizes["reference"], sizes

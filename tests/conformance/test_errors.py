@@ -168,9 +168,8 @@ def test_two_layers_in_one_scope(method):
     with tf.variable_scope("video/rgb"):
         layer.forward(placeholder(None, FEATURES))
     first = tf.global_variables()[0].op.name
-    with tf.variable_scope("video/rgb"), raises(
-        ValueError, first, "a variable scope without this variable", "each layer under"
-    ):
+    message = f"^Variable {first} already exists, disallowed. Did you mean to set reuse=True or reuse=tf.AUTO_REUSE"
+    with tf.variable_scope("video/rgb"), pytest.raises(ValueError, match=message):
         layer.forward(placeholder(None, FEATURES))
 
 

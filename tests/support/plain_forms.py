@@ -18,7 +18,11 @@ def project(v, weights):
     return tf.matmul(v, weights)
 
 
-PLAIN_FORMS = {form.__name__: form for form in (l2_normalized, project)}
+def rows_times(rows, weights):
+    return tf.matmul(rows, weights)
+
+
+PLAIN_FORMS = {form.__name__: form for form in (l2_normalized, project, rows_times)}
 
 
 @contextlib.contextmanager
