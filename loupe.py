@@ -308,7 +308,7 @@ def project(v, weights):
     v, weights = _tensor("v", v), _tensor("weights", weights)
     if v.shape.ndims not in (2, None) or weights.shape.ndims != 2:
         raise ValueError(f"v, weights: expected shapes [B, P] and [P, O], got {v.shape} and {weights.shape}")
-    is_large = (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION
+    is_large = v.shape.ndims == 2 and (weights.shape.num_elements() or 0) >= _LARGE_PROJECTION
     return _product(v, weights, "LoupeProjection") if is_large else tf.matmul(v, weights)
 
 

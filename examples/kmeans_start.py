@@ -61,8 +61,7 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
       deviation of the cluster's samples along each dimension, at least a tenth of that of all samples.
 
     Raises:
-      TypeError: if `samples` are not real numbers, `cluster_size` or `ghost_clusters` is not an integer, or `alpha` is
-        not a number.
+      TypeError: if `samples` are not real numbers, or another argument is of another type than those above.
       ValueError: if an argument is out of its range, or if the samples are too few, too similar, NaN or infinite.
     """
     samples = _checked_samples(samples, cluster_size)
@@ -70,6 +69,10 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
         raise TypeError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters!r}")
     if ghost_clusters < 0:
         raise ValueError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters}")
+    if add_batch_norm not in (True, False):
+        raise TypeError(f"add_batch_norm: expected a bool, got {add_batch_norm!r}")
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
+        raise TypeError(f"seed: expected an integer from 0 to {2**32 - 1}, got {seed!r}")
     if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, numbers.Real)):
         raise TypeError(f"alpha: expected a number above 0, got {alpha!r}")
     if alpha is not None and not 0 < alpha < float("inf"):
@@ -186,7 +189,7 @@ def _pieces(name, value, parts):
             return pieces
     raise ValueError(
         f"{name}: expected values of the variable's shape {' + '.join(map(str, shapes))}, got {value.shape}. "
-        "The samples and the cluster_size of kmeans_start have to be those of the layer"
+        "The samples, cluster_size and ghost_clusters of kmeans_start have to be those of the layer"
     )
 
 
@@ -206,7 +209,14 @@ def _checked_samples(samples, cluster_size):
         raise TypeError(f"cluster_size: expected a positive integer, got {cluster_size!r}")
     if cluster_size <= 0:
         raise ValueError(f"cluster_size: expected a positive integer, got {cluster_size}")
-    samples = np.asarray(samples)
+    if np.ma.isMaskedArray(samples):
+        raise TypeError("samples: expected an array of the real samples alone, got a masked array")
+    try:
+        samples = np.asarray(samples)
+    except ValueError as error:
+        raise TypeError(
+            f"samples: expected an array of shape [T, D], got {type(samples).__name__} ({error})"
+        ) from error
     if samples.dtype.kind not in "fiub":
         raise TypeError(f"samples: expected an array of real numbers, got {samples.dtype}")
     if samples.ndim != 2 or samples.shape[1] == 0:

@@ -110,6 +110,7 @@ def contrib(path):
 def tensorflow():
     """The module that the program imports as tensorflow: TensorFlow 1's API, with v2 behaviour off, and tf.contrib."""
     tf = importlib.import_module("tensorflow")
+    sys.modules["absl.logging"].FLAGS["log_dir"].allow_override = True  # Many programs have a flag of this name.
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     has_keras_2 = version < (2, 16) or importlib.util.find_spec("tf_keras") is not None
 
@@ -218,9 +219,10 @@ OLD_NAMES = {
     "time": {"clock": time.perf_counter},
 }
 OLD_NAMES["numpy"].update(float_=np.float64, Inf=np.inf, NaN=np.nan, NAN=np.nan, product=np.prod)
+OLD_NAMES["numpy"]["asscalar"] = operator.methodcaller("item")
 OLD_PICKLE = types.ModuleType("pickle")
-vars(OLD_PICKLE).update(vars(pickle), load=functools.partial(pickle.load, encoding="latin1"))
-OLD_PICKLE.loads = functools.partial(pickle.loads, encoding="latin1")
+latin1 = {name: functools.partial(getattr(pickle, name), encoding="latin1") for name in ("load", "loads")}
+vars(OLD_PICKLE).update(vars(pickle), **latin1)
 
 
 class Python2(ast.NodeTransformer):
@@ -329,7 +331,7 @@ def report(kind, error, trace):
         return trace.tb_next if path == report.__code__.co_filename or "importlib" in path else trace
 
     if isinstance(error, SyntaxError) and os.path.isfile(error.filename or "") and is_program(error.filename):
-        print(f"legacy: {error.filename}:{error.lineno}: {error.msg} (2to3 converts Python 2)", file=sys.stderr)
+        print(f"legacy: {error.filename}:{error.lineno}: {error.msg} (use Python 3.12's 2to3)", file=sys.stderr)
     elif "pip install tf_keras" in str(error):
         print(f"legacy: {error}", file=sys.stderr)
     else:
@@ -391,10 +393,8 @@ elif __name__ == "__mp_main__":
     globals().update(legacy.run(__name__))
 elif __name__ != "_legacy":
     importer = vars(sys.modules["__main__"])
-
-    def import_(name, globals=None, *arguments, **keywords):
-        return (program_import if globals is importer else PYTHON_IMPORT)(name, globals, *arguments, **keywords)
-
     install()
-    builtins.__import__ = import_
+    builtins.__import__ = lambda name, globals=None, *arguments, **keywords: (
+        program_import if globals is importer else PYTHON_IMPORT
+    )(name, globals, *arguments, **keywords)
     importer.update((name, value) for name, value in OLD_BUILTINS.items() if name not in importer)

@@ -86,6 +86,12 @@ class Pooling:
             y = self._forward(note, lists, None, False)
         return wanted, y.shape[-1]
 
+    def check(self, shape):
+        """Raises the error of ``forward`` if inputs of this shape do not fit."""
+        with tf.Graph().as_default():
+            x = tf.compat.v1.placeholder(tf.float32, shape)
+            self._forward(lambda getter, *args, **kwargs: getter(*args, **kwargs), x, None, False)
+
     def config(self):
         """The arguments of the constructor, from which `PoolingLayer.from_config` makes the layer again."""
         return dict(self.arguments, method=name_of(self.method), decay=self.decay)
@@ -189,8 +195,8 @@ def method_of(method):
     if len(found) != 1:
         raise ValueError(
             "method: expected a subclass of loupe.PoolingBaseModel or the name of one "
-            f"({', '.join(list(METHODS) + sorted(own))}), got {method!r}. To load a model with a method of your own, "
-            "first import the module that defines it, or pass the class in custom_objects"
+            f"({', '.join(list(METHODS) + sorted(own))}), got {method!r}. First import the module that defines the "
+            "method, such as methods for GhostVLAD; load_model also takes the class in custom_objects"
         )
     return found[0]
 
@@ -399,6 +405,9 @@ class PoolingLayer(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape=None):
+        if input_shape is not None:
+            self._check_rank(tf.TensorShape(input_shape))
+            self._pooling.check(input_shape)
         if not self.built:
             options = {} if IS_KERAS_2 else {"autocast": False}
             self._pooling.owned = self._pooling.variables(
@@ -421,16 +430,20 @@ class PoolingLayer(keras.layers.Layer):
         return dict(self._pooling.owned)
 
     def call(self, x, num_samples=None, training=None, mask=None):
-        if x.shape.rank is None or x.shape.rank < 3:
-            raise ValueError(f"x: expected lists [B, N, D] or maps [B, H, W, D], got shape {x.shape}")
+        self._check_rank(x.shape)
         if num_samples is not None:
             num_samples = tf.convert_to_tensor(num_samples)
-            num_samples = tf.squeeze(num_samples, axis=1) if num_samples.shape.rank == 2 else num_samples
+            is_column = num_samples.shape.rank == 2 and num_samples.shape[1] in (1, None)
+            num_samples = tf.squeeze(num_samples, axis=1) if is_column else num_samples
         elif mask is not None:
             x, num_samples = real_first(x, mask)
         training = False if training is None or not self.trainable else training
         variables = {name: v if isinstance(v, tf.Variable) else v.value for name, v in self._pooling.owned.items()}
         return self._pooling.pool(variables, x, num_samples, training)
+
+    def _check_rank(self, shape):
+        if shape.rank is None or shape.rank < 3:
+            raise ValueError(f"x: expected lists [B, N, D] or maps [B, H, W, D], got shape {shape}")
 
     def compute_mask(self, x, mask=None):
         return None

@@ -36,7 +36,7 @@ def problem_of(error):
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return error.strerror if error.filename is None else f"{error.filename or repr('')}: {error.strerror}"
     found = re.search(PROBLEM.format("(.*?)"), str(error), re.DOTALL)
     # TensorFlow's Assert shows bytes in C's escapes.
     return found and codecs.escape_decode(found.group(1).encode("utf-8"))[0].decode("utf-8", "replace")

@@ -18,12 +18,14 @@ def for_tensorflow(name):
     """Returns the `expanded` name of a file for TensorFlow.
 
     Raises:
-      UserError: if the name is not UTF-8, or is an address such as gs://bucket/name.
+      UserError: if the name is not UTF-8, or is an address such as gs://bucket/name. TensorFlow requires UTF-8.
     """
     if "://" in name:
         raise UserError(f"{name}: expected a file or a directory of this machine")
-    if "\ufffd" in name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"):
-        raise UserError(f"{name}: expected a name in UTF-8, which TensorFlow requires")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name}: expected a name in UTF-8, and a locale whose encoding is UTF-8") from error
     return expanded(name)
 
 

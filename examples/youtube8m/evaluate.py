@@ -33,6 +33,7 @@ def main(argv=None):
     path = settle(options, saved=True).checkpoint
     if options.continuous and (os.path.isfile(path) or os.path.isfile(path + ".index")):
         raise errors.UserError(f"continuous: expected a directory of checkpoints, got {path}")
+    settings = None
     following = tf.train.checkpoints_iterator(path, timeout=options.timeout) if options.continuous else [path]
     for checkpoint in following:
         settings = settle(options, saved=True)  # Each time: a training run may have saved its settings only now.
@@ -41,6 +42,8 @@ def main(argv=None):
         errors.show(json.dumps(result) if options.json else inference.line(result))
         if options.continuous and checkpoints.is_last(checkpoint):
             return
+    if settings is None:
+        raise errors.UserError(f"{path}: no checkpoint within {options.timeout:g} seconds")
 
 
 if __name__ == "__main__":

@@ -42,11 +42,11 @@ def write_videos(directory, data, videos, shards):
     """Writes shards of random videos in the sizes of the data."""
     rng = np.random.RandomState(0)
     sizes = dict(zip(data.feature_names, data.feature_sizes))
-    for shard in range(shards):
+    for shard in range(min(shards, videos)):
         examples = []
         for number in range(shard, videos, shards):
             frames = {name: rng.randint(0, 256, [data.max_frames, size], np.uint8) for name, size in sizes.items()}
-            labels = rng.choice(data.num_classes, 3, replace=False)
+            labels = rng.randint(data.num_classes, size=3)
             examples.append(writing.example(b"video%06d" % number, frames, labels))
         writing.write(os.path.join(directory, f"train{shard:04}.tfrecord"), examples)
 

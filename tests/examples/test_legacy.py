@@ -160,7 +160,7 @@ print(Vector().next(), list(Vector()))
 print(map(str, [1, 2])[0], zip("ab", "cd")[1], len(filter(None, [0, 1])), next(map(str, itertools.count())))
 print(xrange(3)[1], unicode("x"), isinstance("x", basestring), long(3), reduce(max, [1, 2]), cmp(1, 2))
 print(pickle.loads(pickle.dumps({"a": 1})), urlparse("http://x/y").netloc, Queue.Queue().empty(), time.clock() >= 0)
-print(np.float, np.zeros(2, np.bool).tostring() == b"\\0\\0", np.fromstring(b"\\1\\2", np.uint8), list(izip("a", "b")))
+print(np.asscalar(np.array([7])), np.float, np.zeros(2, np.bool).tostring() == b"\\0\\0", np.fromstring(b"\\1\\2", np.uint8), list(izip("a", "b")))
 print(pickle.load(open(sys.argv[1], "rb")))
 np.savez(sys.argv[2], a=1)
 print(np.load(sys.argv[2]).keys()[0])
@@ -177,10 +177,21 @@ def test_idioms_of_python_2(write, tmp_path):
         "1 ('b', 'd') 1 0",
         "1 x True 3 2 -1",
         "{'a': 1} x True True",
-        "<class 'float'> True [1 2] [('a', 'b')]",
+        "7 <class 'float'> True [1 2] [('a', 'b')]",
         "{'name': 'caf\xe9'}",
         "a",
     ]
+
+
+LOG_DIR = """
+import tensorflow as tf
+tf.app.flags.DEFINE_string("log_dir", "/tmp", "a flag that absl has too, which TensorFlow did not import before 1.14")
+tf.app.run(lambda argv: print(tf.app.flags.FLAGS.log_dir))
+"""
+
+
+def test_a_flag_that_absl_has_too(write):
+    assert ran(write("flags.py", LOG_DIR), "--log_dir=there") == "there\n"
 
 
 def test_division_of_python_3(write):

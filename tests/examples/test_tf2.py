@@ -390,7 +390,7 @@ def test_a_method_that_would_come_back_as_another(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="test_tf2.Samples, which is .* or was replaced by a later definition"):
         layer.get_config()
     # Keras turns the error into a TypeError.
-    with pytest.raises(TypeError, match="method: expected .* got 'elsewhere.Samples'. To load .* first import"):
+    with pytest.raises(TypeError, match="method: expected .* got 'elsewhere.Samples'. First import the module"):
         PoolingLayer.from_config(dict(config, method="elsewhere.Samples"))
     with keras.utils.custom_object_scope({"Samples": Local}):
         assert PoolingLayer.from_config(dict(config, method="elsewhere.Samples"))._pooling.method is Local
@@ -584,6 +584,22 @@ def test_bad_arguments(rng):
             kind(**arguments(decay=1))
     with pytest.raises(ValueError, match=r"x: expected lists \[B, N, D\] or maps"):
         PoolingLayer(**arguments())(random_lists(rng).reshape(-1, FEATURES))
+    with pytest.raises(ValueError, match="num_samples: expected shape"):
+        PoolingLayer(**arguments())(random_lists(rng), np.ones((BATCH, 2), int))
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ([SAMPLES, FEATURES + 1], "reshaped_input: expected rows"),
+        ([SAMPLES + 1, FEATURES], "reshaped_input: expected as many samples in each list as max_samples"),
+        ([SAMPLES, None], "reshaped_input: expected rows"),
+        ([FEATURES], "x: expected lists"),
+    ],
+)
+def test_inputs_of_a_model_are_checked_when_it_is_built(shape, message):
+    with pytest.raises(ValueError, match=message):
+        PoolingLayer(**arguments())(keras.Input(shape))
 
 
 @pytest.mark.parametrize("in_function", [False, True], ids=["eager", "function"])

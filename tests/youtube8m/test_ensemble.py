@@ -215,7 +215,7 @@ def error_of(arguments, monkeypatch, capsys):
         ("a,1 0.5 2\n", "line 2: expected pairs of class and confidence, got 3 words"),
         ("a,1 0.5 x 0.5\n", "line 2: expected pairs of class and confidence: invalid literal for int"),
         ("a,1 0.5 2 high\n", "line 2: expected pairs of class and confidence: could not convert"),
-        ("a,-1 0.5\n", "line 2: expected classes from 0 up"),
+        ("a,-1 0.5\n", "line 2: expected classes from 0 to 2147483647"),
         ("a,1 0.5 1 0.25\n", "line 2: expected each class once"),
         ("a,1 1.5\n", "line 2: expected confidences from 0 to 1"),
         ("a,1 nan\n", "line 2: expected confidences from 0 to 1"),
@@ -256,7 +256,7 @@ def test_bad_arguments_are_named(files, tmp_path, monkeypatch, capsys, arguments
     assert [file.name for file in tmp_path.iterdir()] == ["0.csv"]
 
 
-@pytest.mark.parametrize("output", ["nowhere/output.csv", ".", ""])
+@pytest.mark.parametrize("output", ["nowhere/output.csv", ".", "", "output.csv/"])
 def test_an_output_that_cannot_be_written_is_named(files, tmp_path, monkeypatch, capsys, output):
     files("a,1 0.5\n")
     monkeypatch.chdir(tmp_path)

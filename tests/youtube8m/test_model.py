@@ -129,10 +129,9 @@ def test_checkpoint_of_another_architecture(name, other, session):
     differing = [v["name"] for v in MODELS[name]["variables"] if theirs.get(v["name"]) != v["shape"]]
     differing.sort(key=lambda name: (not name.endswith(("weights", "kernel")), name))
     assert len(differing) > 3
-    sizes = "cells, layers" if name == "lstm" else "clusters, hidden_size"
     named = re.fullmatch(
         re.escape(path) + r": of another architecture: (\S+) .+; (\S+) .+; (\S+) .+; and (\d+) more\. "
-        f"Look at preset, {sizes}, num_classes and feature_sizes",
+        "Look at preset, clusters, hidden_size, cells, layers, num_classes and feature_sizes",
         str(error.value),
     ).groups()
     assert list(named) == differing[:3] + [str(len(differing) - 3)]

@@ -258,6 +258,28 @@ def test_content_that_is_no_example(tmp_path, good):
     )
 
 
+@pytest.mark.parametrize("end", [b"\x7b\x7c", b"\x0a\x0c\x0a\x0a\x0a\x01x\x12\x05\x7a\x03abc"])
+def test_no_video_is_lost(tmp_path, good, capsys, end):
+    """Python's protobuf ignores these unknown parts. Some versions of TensorFlow refuse the record."""
+    path = tmp_path / "strange"
+    writing.write(str(path), [good_example(), good_example() + end, good_example()])
+    num_read = len(joined(batches(reading(path, skip_corrupt=True)))["id"])
+    lines = capsys.readouterr().err.splitlines()
+    assert num_read + len(lines) == 3
+    if lines:
+        assert "video g: expected a SequenceExample that TensorFlow can read" in lines[0]
+        assert "video g: expected a SequenceExample that TensorFlow can read" in problem(reading(path))
+
+
+def test_no_video_is_both_read_and_skipped(tmp_path, capsys):
+    """TensorFlow reads a name that is not UTF-8. Some versions of Python's protobuf refuse it."""
+    strange = good_example() + b"\x0a\x0a\x0a\x08\x0a\x02\xff\xfe\x12\x02\x1a\x00"
+    path = tmp_path / "strange"
+    writing.write(str(path), [good_example(), strange, writing.example(b"v", {"rgb": np.zeros((1, 5), np.uint8)})])
+    num_read = len(joined(batches(reading(path, skip_corrupt=True)))["id"])
+    assert num_read + len(capsys.readouterr().err.splitlines()) == 3
+
+
 def changed(change):
     """A good example, changed."""
     example = tf.train.SequenceExample.FromString(good_example())
@@ -334,6 +356,12 @@ def test_names_that_exist_are_no_patterns(tmp_path, good, name, monkeypatch):
     assert problem(reading(path)).startswith(f"{path}: corrupt or truncated")
 
 
+def test_a_file_of_several_names_is_read_once(tmp_path, good, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(good)
+    assert len(records.matching([str(good), good.name, f"./{good.name}", "link", "*"])) == 1
+
+
 def test_names_in_the_home_directory(tmp_path, good, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -350,7 +378,8 @@ def test_what_is_no_file_is_named(tmp_path):
         for name in ("pipe", "p*"):
             assert problem(reading(tmp_path / name)) == f"{tmp_path / 'pipe'}: expected a file that can be read"
     assert problem(reading("nowhere://a/*")).startswith("nowhere://a/*: ")
-    assert problem(reading("v\udcff")) == "v\udcff: expected a name in UTF-8, which TensorFlow requires"
+    for name in ("v\udcff", "\udcc3\udcbc"):  # Neither UTF-8 nor UTF-8 in another locale can be used.
+        assert problem(reading(name)) == f"{name}: expected a name in UTF-8, and a locale whose encoding is UTF-8"
 
 
 @pytest.mark.parametrize(

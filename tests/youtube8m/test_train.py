@@ -556,16 +556,17 @@ def test_a_malformed_cluster(monkeypatch, spec, job, index):
         cluster.from_environment(1)
 
 
-@pytest.mark.parametrize("address", ["here", "a:65536"])
+@pytest.mark.parametrize("address", ["here", "a:65536", "a:0", "a b:1"])
 def test_a_malformed_address(address):
     with pytest.raises(errors.UserError, match=f"^TF_CONFIG: {address}: expected HOST:PORT$"):
         cluster.Cluster({"ps": ["a:1", address], "chief": ["b:1"]}, "ps", 0)
 
 
+ENDLESS = '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}, "task": {"type": "ps", "index": 1e999}}'
 NESTED = pytest.param('{"cluster": ' * 100000, id="nested")
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", NESTED, '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}}'])
+@pytest.mark.parametrize("text", ["{", "[1]", NESTED, ENDLESS, '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}}'])
 def test_a_malformed_environment(work, capsys, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     assert fails(capsys).startswith("TF_CONFIG: expected JSON with cluster and task")

@@ -9,7 +9,7 @@ import shutil
 import tensorflow.compat.v1 as tf
 from loupe_examples.errors import UserError, problem_of
 
-from yt8m.settings import FILE, load, model_values, of_preset
+from yt8m.settings import FILE, load, model_values
 
 SHOWN = 3  # How many differing variables an error names.
 
@@ -31,6 +31,8 @@ def latest_or_none(directory):
 
     Raises a `UserError` if the file `checkpoint`, where TensorFlow looks for the latest, does not name one of them.
     """
+    if os.path.exists(directory + ".index"):
+        raise UserError(f"{directory}: expected a directory, got a checkpoint")
     try:
         name = tf.train.latest_checkpoint(directory)
     except (ValueError, tf.errors.OpError):  # of a malformed file `checkpoint`, or one that names a missing directory
@@ -57,8 +59,9 @@ def named(path):
     try:
         yield
     except tf.errors.OpError as error:
-        # The message without the operation and the place where it was created.
-        cause = re.sub("^Graph execution error:.*?Node: '[^']*'", "", error.message, flags=re.DOTALL).split("[[")[0]
+        # The message without the operation, the place where it was created, and guesses at the cause.
+        cause = error.message.split("Original error:")[-1].split("[[")[0]
+        cause = re.sub("Graph execution error:.*?Node: '[^']*'", "", cause, flags=re.DOTALL)
         raise UserError(problem_of(error) or f"{path}: {cause.strip()}") from error
 
 
@@ -137,14 +140,9 @@ def compare(checkpoint, variables, settings):
 def _hint(checkpoint, settings):
     """Says which settings the checkpoint needs, as far as they are known."""
     kept, built = load(checkpoint), model_values(settings)
-    differing = [name for name in built if kept.get(name, built[name]) != built[name]]
-    if "preset" in differing:
-        implied = dict(model_values(of_preset(kept["preset"])), preset=None)
-        differing = [name for name in differing if kept[name] != implied[name]]
-    if not differing:
-        sizes = "clusters, hidden_size" if settings.architecture.cells is None else "cells, layers"
-        return f"Look at preset, {sizes}, num_classes and feature_sizes"
-    return "It was trained with " + ", ".join(f"{name} {kept[name]}" for name in differing)
+    differing = [f"{name} {kept[name]}" for name in built if kept.get(name, built[name]) != built[name]]
+    usual = "Look at preset, clusters, hidden_size, cells, layers, num_classes and feature_sizes"
+    return "It was trained with " + ", ".join(differing) if differing else usual
 
 
 def restore(session, checkpoint, settings):

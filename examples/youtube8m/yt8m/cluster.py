@@ -32,7 +32,7 @@ def from_environment(wait_seconds):
         if not config.get("cluster"):
             return None
         process = Cluster(config["cluster"], config["task"]["type"], int(config["task"]["index"]), wait_seconds)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         problem = "expected JSON with cluster and task, whose type and index are in the cluster, and a ps and a worker"
         raise UserError(f"TF_CONFIG: {problem}, got {text}") from error
     return process if process.num_ps else None
@@ -56,8 +56,8 @@ class Cluster(tf.train.SessionRunHook):
             raise ValueError
         for name in self.spec.jobs:
             for address in self.spec.job_tasks(name):
-                port = re.fullmatch(r".+:(\d{1,5})", address)
-                if not port or int(port.group(1)) > 65535:  # TensorFlow 1.15 would crash.
+                port = re.fullmatch(r"[^\s\0]+:(\d{1,5})", address)
+                if not port or not 0 < int(port.group(1)) < 65536:  # TensorFlow 1.15 would crash.
                     raise UserError(f"TF_CONFIG: {address}: expected HOST:PORT")
         self.num_ps = len(servers)
         self.is_ps = job == "ps"

@@ -40,8 +40,7 @@ def build(frames, num_frames, data, architecture, is_training, labels=None):
       is_training: whether batch norm uses the statistics of the batch, and adds to ``tf.GraphKeys.UPDATE_OPS``.
       labels: bool [B, V]. Default None: there is no loss.
 
-    Raises:
-      UserError: if there are too few clusters for one of the features.
+    Raises a `UserError` if there are too few clusters for one of the features.
     """
     batch_norm = slim.arg_scope(
         [slim.batch_norm], decay=architecture.batch_norm_decay, center=True, scale=True, is_training=is_training

@@ -17,7 +17,7 @@ LABELLED = 1000  # how many videos are searched for one with labels before a tra
 
 def matching(patterns):
     """The files with these names or patterns, sorted, or a `UserError`. A name that exists is not a pattern."""
-    found = set()
+    found = {}  # A file that has several names is read once.
     for pattern in patterns:
         if "://" in pattern:  # The files are not on this machine.
             try:
@@ -34,8 +34,8 @@ def matching(patterns):
             matches = [readable(match) for match in matches if not os.path.isdir(match)]
         if not matches:
             raise UserError(f"{pattern}: no files match")
-        found.update(matches)
-    return sorted(found)
+        found.update({os.path.realpath(match): match for match in matches})
+    return sorted(found.values())
 
 
 def dataset(data, training=False, seed=0):
@@ -152,7 +152,7 @@ class _Shards:
         name = file.decode("utf-8")
         if name not in self.examined:
             self.examined.add(name)
-            for problem, what in _problems(name, num_bytes, self.data):
+            for problem, what in self._problems(name, num_bytes):
                 if not self.data.skip_corrupt:
                     # `errors.problem_of` undoes this escaping.
                     escaped = codecs.escape_encode(problem.encode("utf-8"))[0].decode("ascii").replace("<", r"\x3c")
@@ -162,30 +162,35 @@ class _Shards:
                     warn(f"{problem}; skipped {what}, {self.num_skipped} such so far")
         return False
 
-
-def _problems(file, num_good, data):
-    """Yields each problem of a file whose good videos have `num_good` bytes, and the part that has to be skipped."""
-    try:
+    def _problems(self, file, num_good):
+        """Yields each problem of a file whose good videos have `num_good` bytes, and the part to be skipped."""
         compression = _compression(file.encode("utf-8"))
         size, num_bytes = _size(file, compression), 0
         if size == num_good > 0:
             return
-        with contextlib.suppress(tf.errors.DataLossError):  # The size shows such damage too.
-            for serialized in tf.io.tf_record_iterator(file, tf.io.TFRecordOptions(compression.decode("ascii"))):
-                num_bytes += FRAMING + len(serialized)
-                example = _parsed(serialized)
+        with tf.Graph().as_default() as graph:
+            serialized = tf.placeholder(tf.string, [])
+            good_bytes = self._video(serialized)["size"]
+        # Threads of its own, because those of TensorFlow may all be waiting for this function.
+        session = tf.Session(graph=graph, config=tf.ConfigProto(use_per_session_threads=True))
+        # The size shows lost data too.
+        with contextlib.closing(session), contextlib.suppress(tf.errors.DataLossError):
+            for content in tf.io.tf_record_iterator(file, tf.io.TFRecordOptions(compression.decode("ascii"))):
+                num_bytes += FRAMING + len(content)
                 try:
-                    _check_video(example, data)
-                except ValueError as error:
-                    yield f"{file}: video {_name(example) or '?'}: {error}", "it"
+                    is_good = session.run(good_bytes, {serialized: content}) > 0
+                except tf.errors.InvalidArgumentError:
+                    is_good = False
+                if not is_good:
+                    example = _parsed(content)
+                    _, expected, got = next(part for part in _requirements(example, self.data) if not part[0])
+                    yield f"{file}: video {_name(example) or '?'}: expected {expected}, got {got}", "it"
         kind = _kind(file, compression) if num_bytes == 0 else None
         if kind is not None:
             yield f"{file}: expected TFRecords, got {kind}", "it"
         elif num_bytes != size:
             read = f"{num_bytes} bytes" if size is None else f"{num_bytes} bytes out of {size}"
             yield f"{file}: corrupt or truncated: the readable records have {read}", "the rest"
-    except tf.errors.OpError as error:
-        yield f"{file}: {error.message}", "it"
 
 
 def _parsed(serialized):
@@ -205,7 +210,7 @@ def _compression(file):
         zlib.decompressobj(47).decompress(head)  # 47: the format of gzip or that of zlib
     except (tf.errors.OpError, zlib.error):
         return b""
-    return (b"GZIP" if head[:2] == b"\x1f\x8b" else b"ZLIB") if head else b""
+    return {b"\x1f\x8b": b"GZIP"}.get(head[:2], b"ZLIB") if len(head) > 1 else b""
 
 
 def _size(file, compression):
@@ -228,38 +233,38 @@ def _kind(file, compression):
     """What a file without TFRecords is; None, if that is not known."""
     with tf.io.gfile.GFile(file, "rb") as opened:
         content = opened.read(2**24)
-    content = zlib.decompressobj(47).decompress(content) if compression else content
-    if not content:
+    if not content or (compression and _size(file, compression) == 0):
         return "an empty file"
-    if _parsed(content):
+    if _parsed(zlib.decompressobj(47).decompress(content) if compression else content):
         return "a SequenceExample or an Example outside of a TFRecord"
     # A TFRecord begins with its length in 8 bytes.
     return "a file of another format" if int.from_bytes(content[:8], "little") > 2**40 else None
 
 
-def _check_video(example, data):
-    """Raises a ValueError that says what is wrong with a video."""
-    _require(example is not None, "a SequenceExample", "other content")
+def _requirements(example, data):
+    """Yields what a video needs: whether it has that, what is expected, and what there is instead."""
+    yield example is not None, "a SequenceExample", "other content"
     context, lists = example.context.feature, example.feature_lists.feature_list
     labels = context["labels"]
     for key in ("id", "video_id"):
-        _require(_shown(context[key]) in ("no value", "1 of bytes"), f"one {key} of bytes", _shown(context[key]))
-    _require(_name(example), "its name as id or video_id", "neither")
-    _require(labels.WhichOneof("kind") in (None, "int64_list"), "labels as integers", _shown(labels))
+        yield _shown(context[key]) in ("no value", "1 of bytes"), f"one {key} of bytes", _shown(context[key])
+    yield _name(example), "its name as id or video_id", "neither"
+    yield labels.WhichOneof("kind") in (None, "int64_list"), "labels as integers", _shown(labels)
     for label in labels.int64_list.value:
-        _require(0 <= label < data.num_classes, f"labels from 0 to {data.num_classes - 1} (num_classes)", label)
+        yield 0 <= label < data.num_classes, f"labels from 0 to {data.num_classes - 1} (num_classes)", label
     for feature, size in zip(data.feature_names, data.feature_sizes):
         found = ", ".join(sorted(lists)) or "none, as in video-level records"
-        _require(feature in lists, f"a feature {feature} (feature_names) of frames", found)
+        yield feature in lists, f"a feature {feature} (feature_names) of frames", found
         for frame in lists[feature].feature:
             shown = _shown(frame)
-            _require(shown == "1 of bytes", f"one value of bytes for each frame of feature {feature}", shown)
+            yield shown == "1 of bytes", f"one value of bytes for each frame of feature {feature}", shown
             count = len(frame.bytes_list.value[0])
-            _require(count == size, f"{size} bytes for each frame of feature {feature} (feature_sizes)", count)
+            yield count == size, f"{size} bytes for each frame of feature {feature} (feature_sizes)", count
     counts = {feature: len(lists[feature].feature) for feature in data.feature_names}
-    _require(any(counts.values()), "frames", "none")
+    yield any(counts.values()), "frames", "none"
     counted = ", ".join(f"{count} of {feature}" for feature, count in counts.items())
-    _require(len(set(counts.values())) == 1, "as many frames of each feature", counted)
+    yield len(set(counts.values())) == 1, "as many frames of each feature", counted
+    yield False, "a SequenceExample that TensorFlow can read", "one with unknown or repeated parts"
 
 
 def _name(example):
@@ -267,11 +272,6 @@ def _name(example):
     context = example.context.feature if example else {}
     names = [value for key in ("id", "video_id") if key in context for value in context[key].bytes_list.value if value]
     return names[0].decode("utf-8", "replace")[:100] if names else None
-
-
-def _require(is_good, expected, got):
-    if not is_good:
-        raise ValueError(f"expected {expected}, got {got}")
 
 
 def _shown(feature):

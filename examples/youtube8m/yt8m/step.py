@@ -41,8 +41,7 @@ def build(batch, settings, cluster=None):
     clipped to the norm `clip_norm`, and Adam applies it. Batch norm's moving averages follow the first tower. In a
     cluster, the parameter servers hold the variables, hidden1_weights in parts.
 
-    Raises:
-      UserError: if the towers cannot share the batch evenly, or the model cannot be built.
+    Raises a `UserError` if the towers cannot share the batch evenly, or the model cannot be built.
     """
     training, batch_size = settings.training, settings.data.batch_size
     towers = training.towers

@@ -33,7 +33,7 @@ def writer(path):
     The file appears at the end, complete. If the block fails, an older file stays as it was.
     """
     path = expanded(path)
-    if os.path.isdir(path or os.curdir):
+    if os.path.isdir(path or os.curdir) or path.endswith(os.sep):
         raise UserError(f"{path}: expected a file, got a directory")
     # The line ends are those of the challenge's own files, on every system.
     with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
@@ -113,7 +113,7 @@ def _parsed(row):
         classes, confidences = [int(word) for word in words[::2]], [float(word) for word in words[1::2]]
     except ValueError as error:
         raise ValueError(f"expected pairs of class and confidence: {error}") from error
-    _require(all(0 <= label < 2**31 for label in classes), "expected classes from 0 up")
+    _require(all(0 <= label < 2**31 for label in classes), f"expected classes from 0 to {2**31 - 1}")
     _require(len(set(classes)) == len(classes), "expected each class once")
     _require(all(0 <= confidence <= 1 for confidence in confidences), "expected confidences from 0 to 1")
     return row[0], classes, confidences

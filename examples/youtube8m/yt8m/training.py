@@ -194,9 +194,7 @@ def locked(directory):
 
     The operating system frees the lock when the process ends, however it ends. Where there are no locks, on some file
     systems and on Windows, a warning says so.
-
-    Raises:
-      UserError: if another process trains there.
+    Raises a `UserError` if another process trains there.
     """
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "training.lock"), "a") as file:

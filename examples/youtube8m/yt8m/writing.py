@@ -3,13 +3,17 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 from loupe_examples import files
+from loupe_examples.errors import UserError
 
 
 def write(path, examples):
     """Writes a shard of serialised examples (see `example`), whole or not at all."""
-    with files.whole(path) as partial, tf.io.TFRecordWriter(partial) as writer:
-        for serialized in examples:
-            writer.write(serialized)
+    try:
+        with files.whole(path) as partial, tf.io.TFRecordWriter(partial) as writer:
+            for serialized in examples:
+                writer.write(serialized)
+    except tf.errors.OpError as error:
+        raise UserError(f"{path}: {error.message}") from error
 
 
 def example(video, features, labels=None, key="id"):
