@@ -96,14 +96,14 @@ class NeXtVLAD(loupe.PoolingBaseModel):
         inputs = tf.dimension_value(rows.shape[1])
         weights = loupe.get_variable(name + "/weights", [inputs, width], initializer=variance_scaling(inputs))
         biases = loupe.get_variable(name + "/biases", [width], initializer=tf.zeros_initializer())
-        return tf.nn.bias_add(tf.matmul(rows, weights), biases)
+        return tf.nn.bias_add(loupe.rows_times(rows, weights), biases)
 
     def group_assignment(self, rows):
         """Returns softmax(norm(y W)) over the clusters of each group, for rows y [T, L * D]. [T, G, K]"""
         width = self.expansion * self.feature_size
         shape = [width, self.groups * self.cluster_size]
         weights = loupe.get_variable("cluster_weights", shape, initializer=variance_scaling(width))
-        activation = self.batch_norm_or_biases(tf.matmul(rows, weights), "cluster")  # [T, G * K]
+        activation = self.batch_norm_or_biases(loupe.rows_times(rows, weights), "cluster")  # [T, G * K]
         return tf.nn.softmax(tf.reshape(activation, [-1, self.groups, self.cluster_size]))
 
     def by_group(self, lists):
