@@ -301,9 +301,9 @@ def l2_normalized(v, times=None, each_cluster=False):
 def project(v, weights):
     """Returns ``matmul(v, weights)``, for v [B, P] and weights [P, O], with a faster gradient. [B, O]
 
-    TensorFlow computes the gradient to v as ``matmul(gradient, W, transpose_b=True)``. For the usual batches this takes
-    two to four times as long as a product with W on the left, not transposed. TensorFlow's gradient remains for weights
-    of fewer than 2**18 entries and in functions of TensorFlow 1. Raises a ValueError if a rank is not 2.
+    TensorFlow computes the gradient with respect to v as ``matmul(gradient, W, transpose_b=True)``. For usual batches,
+    this takes two to four times as long as a product with W on the left, not transposed. TensorFlow's gradient remains
+    for weights of fewer than 2**18 entries and in functions of TensorFlow 1. Raises a ValueError if a rank is not 2.
     """
     v, weights = _tensor("v", v), _tensor("weights", weights)
     if v.shape.ndims not in (2, None) or weights.shape.ndims != 2:
@@ -315,7 +315,7 @@ def project(v, weights):
 def rows_times(rows, weights):
     """Returns ``matmul(rows, weights)``, for many rows [T, D] and weights [D, K], with a faster gradient. [T, K]
 
-    TensorFlow computes the gradient to W as ``matmul(rows, gradient, transpose_a=True)``. Without oneDNN, this takes
+    TensorFlow's gradient with respect to W is ``matmul(rows, gradient, transpose_a=True)``. Without oneDNN, this takes
     twice as long as a product with the rows on the right, not transposed. Functions of TensorFlow 1 keep this gradient.
     """
     return _product(rows, weights, "LoupeAssignment")
@@ -341,7 +341,7 @@ def _transposed(x):
     return tf.squeeze(tf.linalg.matrix_transpose(tf.expand_dims(x, 0)), 0)
 
 
-# Functions of the factors v and W and the gradient g of their product, which return the gradients to v and W.
+# Given the factors v and W and the gradient g of their product, each returns the gradients with respect to v and W.
 _GRADIENTS = {
     "LoupeProjection": lambda v, W, g: (tf.transpose(tf.matmul(W, _transposed(g))), tf.matmul(v, g, transpose_a=True)),
     "LoupeAssignment": lambda v, W, g: (tf.matmul(g, W, transpose_b=True), tf.transpose(tf.matmul(_transposed(g), v))),
@@ -426,7 +426,7 @@ def _flag(name, value, or_tensor=False):
 
 
 def _tensor(name, value, dtype=None):
-    """Returns the argument `name` as a dense tensor, if its type is `dtype` or any is allowed."""
+    """Returns the argument `name` as a dense tensor of type `dtype`, or of any type if `dtype` is None."""
     try:
         x = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
@@ -483,7 +483,7 @@ def _asserted(x, condition, data):
 
 
 def _repair_tf_slim():
-    """Repairs slim.batch_norm of tf-slim 1.1.0 on newer TensorFlows, where it lacks two names and TensorFlow's Keras.
+    """Repairs slim.batch_norm of tf-slim 1.1.0 on newer TensorFlows, which lack two names and the Keras it uses.
 
     tf-slim gets a stand-in for each of the two modules in which it looks for a name. TensorFlow itself is not changed.
     """

@@ -53,7 +53,7 @@ def long(session):
 
 @nox.session(python=OLDEST_AND_NEWEST, venv_backend="venv")
 def faults(session):
-    """Trainings whose processes die, on the oldest and the newest TensorFlow."""
+    """Training runs whose processes die, on the oldest and the newest TensorFlow."""
     # The tests run one at a time, because each has up to five processes.
     run_pytest(session, "-m", "faults", "-n", "0")
 

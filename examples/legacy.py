@@ -6,7 +6,7 @@ The program's files are all modules that are neither installed nor Python's own.
 TensorFlow 1's API with v2 behaviour off and Keras 2 (from 2.16 on, tf_keras); tf.contrib is rebuilt from tf-slim's and
 TensorFlow's functions; ``import loupe`` is the program's own copy if it has one, or the module that ``--loupe`` names.
 As in Python 2, ``/`` of integers rounds down, ranges are lists, and names such as xrange exist. ``--python3`` or a main
-file that Python 2 could not run turns this off for all files. Other files that it could not run keep Python 3's rules.
+file that Python 2 could not run turns this off for all files. Any other such file keeps Python 3's rules.
 A program may also start with ``import legacy``, but its own file then keeps Python 3's division, lists and methods.
 """
 
@@ -251,7 +251,7 @@ def execute(module, path):
     source = ProgramLoader(module.__name__, path).get_data(path)
     families = [name for name, mark in FAMILIES if re.search(mark, source)]
     if os.path.basename(path) in ("loupe.py", "loupe_keras.py") and families and not OPTIONS.loupe:
-        print(f"legacy: {path}: --loupe {families[0]} takes the faster module", file=sys.stderr)
+        print(f"legacy: {path}: --loupe {families[0]} imports a faster module", file=sys.stderr)
     tree = ast.parse(source, path)
     nodes = (ast.JoinedStr, ast.AnnAssign, ast.AsyncFunctionDef, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
     parts = ("annotation", "returns", "kwonlyargs", "cause")

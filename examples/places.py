@@ -146,7 +146,7 @@ class Network:
     """A layer of loupe in a session of its own. The vectors are its descriptors, without projection or gates."""
 
     def __init__(self, method, data, options):
-        # These numbers give all vectors but those of Soft-DBoW the same width, and Soft-DBoW more than a few words.
+        # With these numbers, all vectors but Soft-DBoW's have the same width, and Soft-DBoW has more than a few words.
         clusters = options.clusters * {"NetFV": 1, "Soft-DBoW": 8, "NeXtVLAD": 8}.get(method, 2) // 2
         size, features = data.train.lists.shape[1:]
         with tf.Graph().as_default() as graph:

@@ -107,7 +107,7 @@ class Pooling:
 
     @tf.autograph.experimental.do_not_convert
     def pool(self, variables, x, num_samples, training):
-        """The output [B, O] of ``forward`` with `variables`, a dict by name. In training it updates their averages."""
+        """The output [B, O] of ``forward`` with `variables`, a dict by name. Training updates the moving averages."""
         return self._forward(lambda getter, name, *args, **kwargs: variables[name], x, num_samples, training)
 
     def _forward(self, getter, x, num_samples, training):
@@ -253,7 +253,7 @@ def checkpoint_reader(path):
             except tf.errors.NotFoundError:
                 if not os.path.exists(name + ".index"):
                     raise
-                # TensorFlow treats the name as a pattern. With brackets or backslashes, it does not match itself.
+                # TensorFlow treats the name as a pattern that does not match itself if it has brackets or backslashes.
                 for file in glob.glob(glob.escape(name) + ".*"):
                     os.symlink(os.path.abspath(file), os.path.join(directory, "model" + file[len(name) :]))
                 reader = tf.compat.v1.train.NewCheckpointReader(os.path.join(directory, "model"))

@@ -3,7 +3,7 @@
 LOUPE_Keras (github.com/shamangary/LOUPE_Keras) is the toolbox of 2017 as Keras layers, for lists [B, N, D]. Its
 `NetVLAD`, `NetRVLAD`, `SoftDBoW` and `NetFV` have no batch norm and no gates; `ContextGating` is a layer of its own.
 Arguments, numbers, initial values, and the names and order of the weights are the same here, so that
-``model.load_weights("old.h5")`` reads a file that Keras 2 wrote. It needs loupe.py and tf2.py beside it.
+``model.load_weights("old.h5")`` reads a file that Keras 2 wrote. This module needs loupe.py and tf2.py beside it.
 """
 
 import math

@@ -80,7 +80,7 @@ def _status(main):
     """Calls a program's `main`, says what went wrong, and returns the status of the process."""
     try:
         main()
-    except SystemExit as error:  # of argparse
+    except SystemExit as error:  # from argparse
         return error.code
     except KeyboardInterrupt:
         return 130

@@ -45,7 +45,7 @@ def problem_of(error):
 def say(kind, message):
     """Writes one line to stderr: the program's name, what kind of message it is, and the message."""
     line = visible(" ".join(str(message).split()))
-    with contextlib.suppress(OSError):  # Nobody can read it.
+    with contextlib.suppress(OSError):  # Then nobody can read the message.
         print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
 
 

@@ -25,7 +25,7 @@ def main(argv=None):
         "--timeout",
         type=commandline.not_negative,
         metavar="SECONDS",
-        help="with --continuous, end after so many seconds without a new checkpoint (default: wait without end)",
+        help="with --continuous, end after this many seconds without a new checkpoint (default: wait without end)",
     )
     options = parser.parse_args(argv)
     if options.timeout is not None and not options.continuous:
@@ -36,7 +36,7 @@ def main(argv=None):
     settings = None
     following = tf.train.checkpoints_iterator(path, timeout=options.timeout) if options.continuous else [path]
     for checkpoint in following:
-        settings = settle(options, saved=True)  # Each time: a training run may have saved its settings only now.
+        settings = settle(options, saved=True)  # A training run may have saved them only now.
         digits.provide(settings.data, "validate")
         result = inference.evaluate(settings, checkpoint, options.batch_statistics)
         errors.show(json.dumps(result) if options.json else inference.line(result))

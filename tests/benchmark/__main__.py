@@ -11,7 +11,7 @@ and half the interquartile range. A step reads variables, and nothing is fed to 
 - matmuls: `matmul_baseline`, only the products that cannot be avoided.
 
 An inference step computes the output. A training step computes the gradients of all parameters and the updates of the
-moving averages, and in the mode training-input the gradient to the input too. The memory of a step is the peak of a
+moving averages, and in the mode training-input the gradient of the input too. The memory of a step is the peak of a
 process of its own, less the weights, the input and their gradients.
 """
 

@@ -37,8 +37,8 @@ def layer_step(method, sizes, training, input_gradient, session):
     Args:
       method: the name of the pooling method.
       sizes: B, N, D, K and O.
-      training: whether to build the gradients to parameters and activations.
-      input_gradient: whether to build the gradients to the input too.
+      training: whether to build the gradients of parameters and activations.
+      input_gradient: whether to build the gradient of the input too.
       session: a session in the default graph, for the timings.
 
     Returns:
@@ -53,7 +53,7 @@ def layer_step(method, sizes, training, input_gradient, session):
 def model_step(method, settings, training, session):
     """Does the same as `layer_step`, for the published model of these settings (see `published`).
 
-    The products do not include the gradients to the frames. The batch norm of the frames is trained, but its scale can
+    The products do not include the gradients of the frames. The batch norm of the frames is trained, but its scale can
     be applied to weights and sums instead, as in examples/youtube8m. The reference has these gradients, as the graph of
     2017 did. The operations of a training step are Adam's updates of the weights.
     """
@@ -79,7 +79,7 @@ def model_step(method, settings, training, session):
 
 
 def _dense_layers(method, settings):
-    """The dense layers of a model: input and its width, weights, gradient to the output and its width.
+    """The dense layers of a model: input, its width, weights, the output's gradient, and the output's width.
 
     The inputs are operands of their own, not the outputs of other layers, which changes no product.
     """
@@ -216,7 +216,7 @@ def _pooling_gradients(prefix, method, input_gradient, after):
 
 
 def _gradients(name, x, weights, d_y, after):
-    """The gradients of x times weights. `name` is that of the gradient to x."""
+    """The gradients of x times weights. `name` names the gradient of x."""
     return [
         Product(name, d_y, weights, transpose_right=True, after=after),
         Product("d_" + weights, x, d_y, transpose_left=True, has_layout=True, after=after),

@@ -84,7 +84,7 @@ def _memory_of_step(name, task):
 def _peak_memory():
     """The peak memory of this process so far, in bytes."""
     try:
-        # Not getrusage, which on Linux starts at the peak of the parent process.
+        # getrusage would not do: on Linux, it starts at the peak of the parent process.
         with open("/proc/self/status") as file:
             peaks = [line.split()[1] for line in file if line.startswith("VmHWM:")]
         return int(peaks[0]) * 1024

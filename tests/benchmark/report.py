@@ -31,7 +31,7 @@ def main(description, arguments=None):
         except OSError as error:
             parser.error(f"--json: {error}")
     tasks = [Task(m, s, mode) for m in options.methods for s in options.sizes for mode in options.modes]
-    # The frames of a model are data: nothing needs gradients to them.
+    # The frames of a model are data: nothing needs their gradients.
     tasks = [task for task in tasks if not (task.is_model and task.mode == "training-input")]
     for name in ("lengths", "peers"):
         if getattr(options, name) and any(task.is_model for task in tasks):

@@ -107,7 +107,7 @@ def test_settings_have_processes_of_their_own(tmp_path, monkeypatch):
 
 
 def test_models_have_processes_of_their_own(tmp_path, monkeypatch):
-    """They have none if there is only one model to measure, as in such a process."""
+    """If there is only one model to measure, as in such a process, no other process is started."""
 
     def row_of(command, environment):
         return {"measure": "time", "method": _value_of("--methods", command)}
@@ -193,7 +193,7 @@ def test_products_that_cannot_be_avoided():
 
     assert METHODS_OF_2017 == ("NetVLAD", "NetRVLAD", "SoftDBoW", "NetFV")
     assert counts(False, False) == [4, 4, 3, 5]
-    # Each product has two gradients, except those to the input, of the assignment and of the aggregations.
+    # Each product has two gradients. Without input_gradient, those of x in assignment and aggregations are left out.
     assert counts(True, False) == [12 - 2, 12 - 2, 9 - 1, 15 - 3]
     assert counts(True, True) == [12, 12, 9, 15]
 
@@ -238,7 +238,7 @@ def test_every_layer_needs_them(name, method):
 @each_method_of_2017
 def test_a_model_needs_more_products_than_the_bound_has(method):
     """The bound has the products of two poolings, the projection, the gates and the experts, each with two gradients,
-    except the gradients to the frames."""
+    except the gradients of the frames."""
     task = steps.Task(method, "small-model", "training")
     counts = {}
     for name, build in dict(steps.GRAPHS, matmuls=None).items():

@@ -12,7 +12,7 @@ from support.comparison import assign, random_values, relative_error
 from support.configurations import METHODS_OF_2017
 
 # A process of its own, because the peers need eager mode, and PyTorch may fail in the process of TensorFlow.
-# It writes the output and the gradients of each task, for the same samples, values and gradient to the output.
+# It writes the output and the gradients of each task, for the same samples, values and gradient of the output.
 KERAS = """
 import keras, sys, numpy as np, tensorflow as tf
 from benchmark.keras_layer import Pooling
@@ -75,7 +75,7 @@ def test_outputs_and_gradients_are_those_of_loupe(peer, program, tmp_path, rng):
 
 
 def _of_loupe(rng):
-    """Two dicts by name: the samples, the values of the variables and the gradient to the output, which the peers are
+    """Two dicts by name: the samples, the values of the variables and the gradient of the output, which the peers are
     given, and the results that they should compute."""
     batch, samples, features, _, outputs = steps.SIZES["small"]
     x = rng.standard_normal((batch, samples, features)).astype("float32")

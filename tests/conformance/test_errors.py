@@ -127,7 +127,7 @@ def test_dimensions_other_than_max_samples(method):
 
 
 @each_method
-def test_rows_that_are_no_multiple_of_max_samples(method):
+def test_rows_that_are_not_a_multiple_of_max_samples(method):
     layer = LAYER._replace(method=method).layer()
     for rows in (1, 6, 8, 29):
         with raises(ValueError, "reshaped_input", f"a multiple of max_samples = {SAMPLES}", f"{rows} in shape"):
@@ -208,7 +208,7 @@ def test_inputs_of_other_types(method):
 
 
 @pytest.mark.parametrize("value", [None, [[1.0], [1.0, 2.0]], "rows"], ids=repr)
-def test_input_that_is_no_array(value):
+def test_input_that_is_not_an_array(value):
     with pytest.raises(TypeError, match="^reshaped_input: expected"):
         LAYER.layer().forward(value)
     with pytest.raises(TypeError, match="^input_layer: expected"):

@@ -54,7 +54,7 @@ def test_form(name, arguments, session, rng):
     cotangents = [tf.constant(np.float32(rng.standard_normal(y.shape.as_list()))) for y in fast]
     results = [ys + tf.gradients(ys, sources, cotangents) for ys in (fast, plain)]
     for got, expected in zip(*session.run(results)):
-        # Where a cluster is normalised, the gradient to its mass is zero but for rounding.
+        # Where a cluster is normalised, the gradient of its mass is zero but for rounding.
         assert np.abs(got - expected).max() <= 5e-6 * max(np.abs(expected).max(), 1e-1)
 
 

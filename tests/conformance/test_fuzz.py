@@ -131,7 +131,7 @@ def call(case, session):
 
     configuration = Configuration(case["method"], **case["flags"])
     y = configuration.layer(**arguments).forward(x, num_samples)
-    # Before the run: slim's batch norm with a tensor is_training has a cond, which cannot be differentiated after it.
+    # After a run, the cond of slim's batch norm with a tensor is_training can no longer be differentiated.
     gradients = tf.gradients(y, tf.trainable_variables())
     values = randomize(session, rng)
     y, gradients = session.run([y, gradients], feed)

@@ -118,7 +118,7 @@ def test_empty_lists(configuration, session, rng):
 
 
 @each_method
-def test_a_batch_without_samples_does_not_spoil_their_averages(method, session, rng):
+def test_a_batch_without_samples_does_not_spoil_the_moving_averages(method, session, rng):
     """The averages move towards zero by at most a thousandth, as a batch of zeros would move them."""
     graph = build(Configuration(method, add_batch_norm=True, gating=True, is_training=True), has_lengths=True)
     randomize(session, rng)

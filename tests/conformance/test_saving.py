@@ -22,7 +22,7 @@ def test_checkpoint(configuration, session, rng, tmp_path):
     with tf.variable_scope("video"):
         graph = build(configuration)
     randomize(session, rng)
-    # As after a training step.
+    # The averages move, as in a training step.
     session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS), graph.feed(lists))
     expected = session.run([graph.y] + tf.global_variables(), graph.feed(lists))
     path = tf.train.Saver().save(session, str(tmp_path / "model.ckpt"))

@@ -137,7 +137,7 @@ def test_getters_are_asked_for_each_variable_once(configuration, lists):
     assert asked == names(tf.global_variables())
 
 
-def test_errors_of_getters_are_theirs(lists):
+def test_errors_of_getters_are_not_replaced(lists):
     def custom(getter, name, *args, **kwargs):
         raise AttributeError("of the getter")
 

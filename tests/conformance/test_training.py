@@ -76,7 +76,7 @@ def test_sync_replicas_optimizer(methods, graph, rng):
     """It wraps another optimizer, and needs a session with its hook."""
     feed, by_name, gradients = losses(methods, rng, add_batch_norm=False, gating=True)
     wrapper = tf.train.SyncReplicasOptimizer(tf.train.GradientDescentOptimizer(0.05), 1, total_num_replicas=1)
-    # Not after the updates: a thread of the hook runs parts of the step, and feeds no samples.
+    # The step must not wait for the updates: a thread of the hook runs parts of it, and feeds no samples.
     updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
     train = tf.group(wrapper.apply_gradients(gradients, tf.train.create_global_step()), *updates)
     hook = wrapper.make_session_run_hook(is_chief=True)

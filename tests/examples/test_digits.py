@@ -91,7 +91,7 @@ def test_lengths_make_the_padding_irrelevant(methods, run):
 
 
 @pytest.mark.parametrize("kinds", [["plain"], ["gated"], ["plain", "gated"]], ids="-".join)
-def test_chart_tells_good_ones_apart(kinds):
+def test_chart_tells_good_accuracies_apart(kinds):
     options = digits.parsed(["--gating"] + kinds)
     accuracies = [0.558, 0.978, 0.982, 0.987, 0.991]
     results = [digits.Result(*pair, 1.0) for pair in zip(options.methods, kinds * 5, accuracies)]

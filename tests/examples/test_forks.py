@@ -397,7 +397,7 @@ def test_readme_tells_which_files_to_copy():
 
 @pytest.mark.parametrize("module, name", [(pcan, "pcan"), (dh3d, "dh3d_l2samples")], ids=["pcan", "dh3d"])
 def test_readme_replaces_inline_code(module, name, session):
-    """The lines of the page, in a function with the names of the program's, give the program's numbers."""
+    """The lines of the page, in a function with the program's names, give the program's numbers."""
     lines = re.search(rf"`import {module.__name__} as lp`.*?```python\n(.*?)```", read_page(), re.DOTALL).group(1)
     recorded = golden.load("copies/" + name)
     names = {"feature_size": D, "max_samples": N, "num_point": N, "cluster_size": K, "output_dim": O}

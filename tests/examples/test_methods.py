@@ -86,7 +86,7 @@ def test_ghostvlad(session, assert_recorded):
 
 
 @pytest.mark.parametrize("cls, name", [(NeXtVLAD, "expansion"), (NeXtVLAD, "groups"), (GhostVLAD, "ghost_clusters")])
-def test_own_sizes_that_are_no_positive_integers(cls, name):
+def test_own_sizes_that_are_not_positive_integers(cls, name):
     for value, error in [(0, ValueError), (-2, ValueError), (2.0, TypeError), (True, TypeError), ("2", TypeError)]:
         with pytest.raises(error, match=f"^{name}: expected a positive integer, got {value!r}$"):
             cls(8, 10, 4, 6, **{name: value})

@@ -267,7 +267,7 @@ def test_chart_has_a_bar_for_each_result(data, options):
     assert f"; {options.epochs} epochs, seed {options.seed}" in places.caption(data, options)
 
 
-def test_quick_is_less():
+def test_quick_settings_are_smaller():
     usual, quick = places.parsed([]), places.parsed(["--quick", "--epochs", "7"])
     assert quick.epochs == 7 and quick.train_views < usual.train_views and quick.clusters < usual.clusters
     assert quick.stride > usual.stride

@@ -115,7 +115,7 @@ def test_a_closed_pipe_ends_a_program_without_noise(closed, monkeypatch, capsys)
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device here")
 @pytest.mark.parametrize("flush", [False, True])
-def test_a_full_disk_is_told_in_one_line(flush, monkeypatch, capsys):
+def test_a_full_disk_is_reported_in_one_line(flush, monkeypatch, capsys):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as ended:

@@ -377,7 +377,7 @@ def test_arguments_of_ones_own(rng):
         PoolingLayer(**arguments(method=methods.NeXtVLAD, groups=7))
 
 
-def test_a_method_that_would_come_back_as_another(monkeypatch, tmp_path):
+def test_a_method_that_would_be_loaded_as_another(monkeypatch, tmp_path):
     class Local(Squares):
         pass
 
@@ -530,7 +530,7 @@ def test_checkpoints_of_tensorflow_1(kind, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not allow these names")
 def test_checkpoints_of_any_name(tmp_path, monkeypatch):
-    """Given by their own names, by those of their files, or by their directories, which may have been moved."""
+    """They are given by their own names, their files' names, or their directories, which may have been moved."""
     directory = tmp_path / "first"
     directory.mkdir()
     with tf.Graph().as_default(), v1.Session() as session:

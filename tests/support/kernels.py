@@ -7,7 +7,7 @@ from tensorflow.python.framework import kernels
 
 @functools.lru_cache(maxsize=None)
 def gpu_kernels(op):
-    """For each kernel of the op for GPUs in the installed TensorFlow, the types that it takes, a dict by attribute."""
+    """For each GPU kernel of the op in the installed TensorFlow, a dict of the types that it takes, by attribute."""
     return [
         {c.name: set(c.allowed_values.list.type) for c in kernel.constraint if c.allowed_values.list.type}
         for kernel in kernels.get_registered_kernels_for_op(op).kernel

@@ -10,11 +10,11 @@ MODELS = json.loads((GOLDENS / "models.json").read_text())
 
 
 def golden_settings(name, flags=None, num_classes=20, **values):
-    """The settings of a golden model, or of another model with those flags of the 2017 program."""
+    """The settings of a golden model, or of another model with these flags of the 2017 program."""
     flags = flags or MODELS[name]["flags"]
 
     def flag(end, default=None):
-        """The value of the flag of that name, or with the model's name before it."""
+        """The value of the flag with this name, or with the model's name and this name."""
         return next((value for key, value in flags.items() if ("_" + key).endswith("_" + end)), default)
 
     preset = {"gated_soft_dbow_gatedmoe": "gated_soft_dbow", "netvlad_relu": "netvlad"}.get(name, name)

@@ -1,4 +1,4 @@
-"""Trainings end, whichever process dies, and lose at most the steps after the last checkpoint.
+"""Training runs end, whichever process dies, and lose at most the steps after the last checkpoint.
 
 Each test runs real processes on loopback, which have to end within a set time, and leaves none running.
 """
@@ -23,10 +23,10 @@ from yt8m import checkpoints, submission
 
 PROGRAMS = pathlib.Path(train.__file__).resolve().parent
 ALL = ["ps0", "ps1", "chief", "worker0", "worker1"]
-# So that graphs are built fast.
+# Graphs of this size are built fast.
 SMALL = ["--preset", "mean", "--hidden-size", "8", "--batch-size", "16", "--shuffle-buffer", "100", "--seed", "1"]
 KILLED = -9
-SECONDS = 240  # in which everything has to happen; a tenth of it is enough for all but the slowest machines
+SECONDS = 240  # the limit for each wait; a tenth is enough for all but the slowest machines
 WAIT = 60
 
 pytestmark = [
@@ -87,7 +87,7 @@ def fleet(start, addresses):
 def saved(tmp_path):
     """A function that returns the step of the last checkpoint; 0 if there is none."""
 
-    # Not the step in its name: another worker may have taken further steps before it was written.
+    # A checkpoint may hold a later step than its name: another worker may take further steps before it is written.
     return lambda: checkpoints.newest(str(tmp_path / "c"))[1]
 
 
@@ -113,7 +113,7 @@ def statuses(running, seconds=SECONDS):
 
 
 def resumed(program):
-    """The steps from which the program reports that it continues, each with the number of all steps."""
+    """The steps from which the program reports that it continues, each with the total number of steps."""
     pattern = r"c.model\.ckpt-\d+: continues from step (\d+) of (\d+)$"
     notes = [re.match(pattern, line) for line in program.lines("note")]
     return [tuple(map(int, note.groups())) for note in notes if note]
@@ -292,7 +292,7 @@ def test_a_corrupt_shard_is_the_error_of_the_worker_that_met_it(fleet, saved, di
 
 
 def remove(directory):
-    """Removes it in one step, because a file that is written meanwhile would keep the directory."""
+    """Removes the directory in one step, because files may still be written into it."""
     removed = directory.with_name("removed")
     directory.rename(removed)
     shutil.rmtree(str(removed))
@@ -353,7 +353,7 @@ def test_killed_while_a_checkpoint_is_written(start, saved, tmp_path):
     assert not unfinished(tmp_path / "c")
 
 
-def test_two_trainings_in_one_directory(start, saved):
+def test_two_training_runs_in_one_directory(start, saved):
     first = start("--steps", "100000", "--checkpoint-seconds", "1", name="first")
     until(saved, SECONDS)
     second = start("--steps", "200000", name="second")

@@ -219,7 +219,7 @@ def test_a_single_checkpoint_is_not_waited_for(work, monkeypatch, capsys):
         assert f"continuous: expected a directory of checkpoints, got {name}" in message
 
 
-def test_ids_that_are_no_text_are_named(work, monkeypatch, capsys):
+def test_ids_that_are_not_text_are_named(work, monkeypatch, capsys):
     features = {name: np.ones([2, size], np.uint8) for name, size in [("rgb", 9), ("audio", 6)]}
     writing.write("strange.tfrecord", [writing.example(b"v\xff", features)])
     message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
@@ -368,7 +368,7 @@ STATES = ["missing", "of another place", "of a missing place", "of another step"
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_checkpoints_that_their_state_does_not_name_are_told(work, tmp_path, saved, state):
+def test_checkpoints_that_their_state_does_not_name_are_reported(work, tmp_path, saved, state):
     if state == "missing":
         (work / "checkpoint").unlink()
     else:
@@ -503,7 +503,7 @@ def test_a_checkpoint_without_its_data_is_named(work, monkeypatch, capsys):
     assert error.endswith("model.ckpt-7.data-00000-of-00001; No such file or directory\n") and len(error) < 300
 
 
-def test_the_name_of_a_checkpoint_is_no_directory_for_a_training(work, monkeypatch, capsys):
+def test_the_name_of_a_checkpoint_is_not_a_directory_to_train_in(work, monkeypatch, capsys):
     error = error_of(work, train, monkeypatch, capsys, ["--checkpoint", "model.ckpt-7"])
     assert "model.ckpt-7: expected a directory, got a checkpoint" in error
 

@@ -13,7 +13,7 @@ from yt8m import submission
 FEW, MANY = 20000, 200000
 SLACK = 2**25  # bytes; the confidences of the additional videos alone take 72 MB, and their ids 10 MB
 
-# Not resource.getrusage, which starts at the memory that the parent process had.
+# resource.getrusage would not do: it starts at the memory that the parent process had.
 PEAK = """
 import importlib, re, sys
 file, directory, name, *arguments = sys.argv[1:]

@@ -81,7 +81,7 @@ def test_any_list_of_features(preset, names, sizes, session):
 
 @pytest.mark.parametrize("is_training", [True, False], ids=["train", "infer"])
 def test_sums_are_scaled_in_training_and_frames_in_inference(is_training):
-    """Scaled sums save gradients to the frames, and take longer where there are none."""
+    """Scaling the sums saves the frames' gradients, and takes longer where there are none."""
     settings = of_preset("gated-netfv", **SMALL)
     model.build(tf.ones([2, 3, 10]), None, settings.data, settings.architecture, is_training)
     is_repeated = any(op.type == "Tile" for op in tf.get_default_graph().get_operations())  # The scale, for the sums.

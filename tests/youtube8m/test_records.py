@@ -195,7 +195,7 @@ def test_bad_video(tmp_path, good, kind, skip_corrupt, capsys):
         return
     assert len(joined(batches(reading(good, path, skip_corrupt=True)))["id"]) == 7
     error = capsys.readouterr().err
-    assert error.endswith(f"{path}: video v: {cause}; skipped it, 1 such so far\n") and error.count("\n") == 1
+    assert error.endswith(f"{path}: video v: {cause}; skipped it, 1 so far\n") and error.count("\n") == 1
 
 
 def good_example():
@@ -248,10 +248,10 @@ def test_damaged_shard(tmp_path, good, capsys, kind):
     read = joined(batches(reading(good, path, skip_corrupt=True)))
     assert len(read["id"]) == 5 + left // (len(good.read_bytes()) // 5)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and lines[0].endswith(f"{cause}; skipped the rest, 1 such so far")
+    assert len(lines) == 1 and lines[0].endswith(f"{cause}; skipped the rest, 1 so far")
 
 
-def test_content_that_is_no_example(tmp_path, good):
+def test_content_that_is_not_an_example(tmp_path, good):
     writing.write(str(tmp_path / "bad"), [b"anything"])
     assert problem(reading(good, tmp_path / "bad")).endswith(
         "bad: video ?: expected a SequenceExample, got other content"
@@ -307,7 +307,7 @@ def test_values_of_another_type_are_named(tmp_path, good, capsys, change, cause)
     assert re.match(f"{path}: video .: expected .*{cause}$", problem(reading(good, path)))
     assert len(joined(batches(reading(good, path, skip_corrupt=True)))["id"]) == 7
     error = capsys.readouterr().err
-    assert cause in error and "corrupt" not in error and error.endswith("; skipped it, 1 such so far\n")
+    assert cause in error and "corrupt" not in error and error.endswith("; skipped it, 1 so far\n")
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
@@ -343,7 +343,7 @@ def test_a_compressed_shard_without_its_end(tmp_path, good):
 
 
 @pytest.mark.parametrize("name", ["br [1]/tr[0].x", "a*?.x", "{b}.x", "c\\d.x", "\u00fc \u30e2.x"])
-def test_names_that_exist_are_no_patterns(tmp_path, good, name, monkeypatch):
+def test_names_that_exist_are_not_patterns(tmp_path, good, name, monkeypatch):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(good.read_bytes())
@@ -368,7 +368,7 @@ def test_names_in_the_home_directory(tmp_path, good, monkeypatch):
     assert records.matching([os.path.join("~", name) for name in ("good", "g*")]) == [str(good)]
 
 
-def test_what_is_no_file_is_named(tmp_path):
+def test_paths_that_are_not_files_are_named(tmp_path):
     assert problem(reading(f"{tmp_path}/")).startswith(f"{tmp_path}/: expected files, got a directory")
     os.symlink("nowhere", str(tmp_path / "broken"))
     for name in ("broken", "bro*"):
@@ -434,7 +434,7 @@ def test_a_hundred_malformed_records(tmp_path, rng, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(read) + len(lines) == 200 and 30 < len(lines) < 90
     for line in lines:
-        assert re.search(r"/m\d+: video .: expected .*, got .*; skipped it, \d+ such so far$", line), line
+        assert re.search(r"/m\d+: video .: expected .*, got .*; skipped it, \d+ so far$", line), line
 
 
 def test_training_on_damaged_shards_alone_is_refused(tmp_path, capsys):
@@ -443,9 +443,9 @@ def test_training_on_damaged_shards_alone_is_refused(tmp_path, capsys):
     chosen = reading(tmp_path / "[ab]", skip_corrupt=True)
     with pytest.raises(errors.UserError, match="expected videos with labels to train on, got none$"):
         records.check(chosen)
-    assert not capsys.readouterr().err  # The dataset tells, and only once.
+    assert not capsys.readouterr().err  # The dataset reports this, and only once.
     assert not batches(chosen)
-    assert "2 such so far" in capsys.readouterr().err
+    assert "2 so far" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["</problem>", "<problem>", "\\x3c", "v" * 100000])
@@ -516,6 +516,6 @@ def test_quantised_is_what_is_read_back(tmp_path, rng):
         (lambda: writing.example(b"v", {"rgb": np.ones(3, np.uint8)}), ValueError, "size], got .3,. for rgb"),
     ],
 )
-def test_arrays_that_are_no_frames_are_named(call, error, message):
+def test_arrays_that_are_not_frames_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -19,7 +19,7 @@ SIZES = 6, 7, 8, None  # D, N, K, and no projection
         pytest.param(None, False, id="full-infer", marks=pytest.mark.long),
     ],
 )
-def test_is_that_of_scaled_samples(method, plain, num_samples, is_training, session, rng):
+def test_equals_a_layer_of_samples_that_are_scaled_first(method, plain, num_samples, is_training, session, rng):
     x = tf.constant(rng.standard_normal([4, 7, 6]).astype(np.float32))
     scale, shift = tf.get_variable("scale", [6]), tf.get_variable("shift", [6])
     outputs = []

@@ -409,7 +409,7 @@ def test_what_is_not_finite_is_not_saved(work, digits, capsys, steps, rate, prob
     assert kept["global_step"] == 0 and all(np.isfinite(value).all() for value in kept.values())
 
 
-def test_a_second_training_is_refused(work, digits, capsys):
+def test_a_second_training_run_is_refused(work, digits, capsys):
     with training.locked("c"):
         message = fails(capsys, "--steps", "2", "--digits", digits, *MEAN)
     assert message == "c: another process is training there"
@@ -424,7 +424,7 @@ def test_a_second_training_is_refused(work, digits, capsys):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EIO])
-def test_a_file_system_without_locks_is_told(number, tmp_path, monkeypatch, capsys):
+def test_a_file_system_without_locks_is_reported(number, tmp_path, monkeypatch, capsys):
     fcntl = pytest.importorskip("fcntl")
 
     def without_locks(file, operation):
@@ -436,7 +436,7 @@ def test_a_file_system_without_locks_is_told(number, tmp_path, monkeypatch, caps
     assert "has no locks; make sure that no other process trains there" in capsys.readouterr().err
 
 
-def test_a_directory_that_is_none_is_named(work, digits, capsys):
+def test_a_path_that_is_not_a_directory_is_named(work, digits, capsys):
     pathlib.Path("c").write_text("no directory")
     assert re.match("c: (File|Not a|Cannot)", fails(capsys, "--digits", digits, *MEAN))
 
@@ -523,7 +523,7 @@ def test_bad_input(work, digits, capsys, flags, message):
 
 
 @pytest.mark.long
-def test_damage_is_met_later(work, digits, capsys):
+def test_damage_that_is_met_in_training_is_reported(work, digits, capsys):
     data = pathlib.Path(digits, "train00.tfrecord").read_bytes()
     pathlib.Path("bad.tfrecord").write_bytes(data[:-9])
     flags = ["--data", "bad.tfrecord", "--num-classes", "10", "--feature-sizes", "9,6", *MEAN]
@@ -532,7 +532,7 @@ def test_damage_is_met_later(work, digits, capsys):
     assert message.lstrip("./").startswith("bad.tfrecord: corrupt or truncated: the readable records have ")
     train.main([*flags, "--skip-corrupt"])
     assert values("c")["global_step"] == 30
-    assert "1 such so far" in capsys.readouterr().err
+    assert "1 so far" in capsys.readouterr().err
 
 
 # The description of a cluster.
@@ -574,7 +574,7 @@ def test_a_malformed_environment(work, capsys, monkeypatch, text):
 
 
 @pytest.mark.parametrize("job", ["chief", "master", "worker"])
-def test_a_cluster_of_one_process_is_none(monkeypatch, job):
+def test_one_process_is_not_a_cluster(monkeypatch, job):
     text = json.dumps({"cluster": {job: ["localhost:2222"]}, "task": {"type": job, "index": 0}, "environment": "cloud"})
     monkeypatch.setenv("TF_CONFIG", text)
     assert cluster.from_environment(1) is None

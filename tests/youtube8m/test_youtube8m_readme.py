@@ -15,7 +15,7 @@ README = pathlib.Path(__file__).resolve().parents[2] / "examples" / "youtube8m" 
 TEXT = README.read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", TEXT, re.M | re.S) for line in block.splitlines()]
 
-SMALL = "--clusters 4 --hidden-size 8 --num-classes 20"  # as the golden model
+SMALL = "--clusters 4 --hidden-size 8 --num-classes 20"  # like the golden model
 FEW = "--batch-size 3 --iterations 10 --steps 2"
 
 

@@ -1,4 +1,4 @@
-"""What the programs share, in the order of its use: flags, settings, records, model, training, inference."""
+"""What the programs share, in order of use: flags, settings, records, model, training, inference."""
 
 import pathlib
 import sys

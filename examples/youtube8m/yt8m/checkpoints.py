@@ -35,7 +35,7 @@ def latest_or_none(directory):
         raise UserError(f"{directory}: expected a directory, got a checkpoint")
     try:
         name = tf.train.latest_checkpoint(directory)
-    except (ValueError, tf.errors.OpError):  # of a malformed file `checkpoint`, or one that names a missing directory
+    except (ValueError, tf.errors.OpError):  # The file `checkpoint` is malformed, or names a missing directory.
         name = None
     found = sorted(glob.glob(os.path.join(glob.escape(directory), "*.index")))
     if not found and not os.path.exists(os.path.join(directory, "checkpoint")):
@@ -103,11 +103,11 @@ class Saver(tf.train.Saver):
 
 
 def step_of(checkpoint):
-    """How many steps the model of a checkpoint has been trained, an int; 0 if it is None."""
+    """How many steps the model of a checkpoint has been trained, an int; 0 if `checkpoint` is None."""
     try:
         with named(checkpoint):
             return 0 if checkpoint is None else int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
-    except IndexError as error:  # The reader raises it for a file that is cut.
+    except IndexError as error:  # The reader raises this for a file that is cut.
         raise UserError(f"{checkpoint}: {error}") from error
 
 

@@ -21,7 +21,7 @@ def training(description):
     _add_model(parser, DEFAULT)
     group = parser.add_argument_group("training", USUAL)
     _add_settings(group, Training)
-    group.add_argument("--shuffle-buffer", type=positive, help="from how many videos in memory the next one is drawn")
+    group.add_argument("--shuffle-buffer", type=positive, help="how many videos are kept in memory for shuffling")
     return parser
 
 

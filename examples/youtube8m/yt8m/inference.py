@@ -27,7 +27,7 @@ def run(settings, checkpoint, names, batch_statistics=False):
         built = model.build_on(batch, settings.data, settings.architecture, is_training=batch_statistics)
         fetches = dict(built._asdict(), id=batch["id"], labels=batch["labels"])
         fetches = {name: fetches[name] for name in [*names, "predictions"]}
-    # Not the default session, because a generator may never be continued.
+    # The session is not made the default, because a generator may never be continued.
     with contextlib.closing(tf.Session(graph=graph)) as session, checkpoints.named(checkpoint):
         with graph.as_default():
             checkpoints.restore(session, checkpoint, settings)

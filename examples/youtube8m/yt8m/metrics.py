@@ -47,7 +47,7 @@ class Metrics:
         return np.array([_average_precision(scores[part], is_true[part], num_true) for part, num_true in parts])
 
     def gap(self):
-        """Global average precision: of all kept predictions in one ranking."""
+        """The global average precision, of all kept predictions in one ranking."""
         _, scores, is_true = self._columns()
         return _average_precision(scores, is_true, self.num_labels)
 

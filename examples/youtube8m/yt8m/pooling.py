@@ -37,7 +37,7 @@ class OfScaled(loupe.PoolingBaseModel):
     """A mixin to list before a method's class. It pools the samples scale * x + shift without computing them.
 
     The soft assignment uses ``(scale x + shift) W = [x, 1] [scale W; shift W]``, and the sums use
-    ``sum_n a (scale x + shift) = scale sum_n a x + shift sum_n a``. The gradients to scale and shift then come from the
+    ``sum_n a (scale x + shift) = scale sum_n a x + shift sum_n a``. The gradients of scale and shift then come from the
     weights and the sums. Computed through the samples [T, D], they would take more than a tenth of a step's time.
 
     Attributes:

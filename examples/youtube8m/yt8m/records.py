@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from loupe_examples.errors import PROBLEM, UserError, warn
 from loupe_examples.files import for_tensorflow, readable
 
-FRAMING = 16  # bytes of a TFRecord besides its content: the length, and a checksum of each
+FRAMING = 16  # bytes of a TFRecord besides its content: its length, and checksums of the length and the content
 LABELLED = 1000  # how many videos are searched for one with labels before a training run
 
 
@@ -65,7 +65,7 @@ def dataset(data, training=False, seed=0):
     videos = videos.interleave(shards.videos, cycle_length=readers, num_parallel_calls=readers)
     if training:
         videos = videos.shuffle(data.shuffle_buffer, seed=seed)
-    # Numbered, because then each video's sample depends on its number alone, and not on which thread draws first.
+    # Each video gets a number, so that its sample depends on this number alone, and not on which thread draws first.
     videos = videos.apply(tf.data.experimental.enumerate_dataset())
     videos = videos.map(lambda number, video: _sampled(video, data, [seed, number]), os.cpu_count())
     videos = videos.batch(data.batch_size, drop_remainder=training)
@@ -159,7 +159,7 @@ class _Shards:
                     raise ValueError(PROBLEM.format(escaped))
                 self.num_skipped += 1
                 if self.warns:
-                    warn(f"{problem}; skipped {what}, {self.num_skipped} such so far")
+                    warn(f"{problem}; skipped {what}, {self.num_skipped} so far")
         return False
 
     def _problems(self, file, num_good):
@@ -171,7 +171,7 @@ class _Shards:
         with tf.Graph().as_default() as graph:
             serialized = tf.placeholder(tf.string, [])
             good_bytes = self._video(serialized)["size"]
-        # Threads of its own, because those of TensorFlow may all be waiting for this function.
+        # The session has its own threads, because TensorFlow's may all be waiting for this function.
         session = tf.Session(graph=graph, config=tf.ConfigProto(use_per_session_threads=True))
         # The size shows lost data too.
         with contextlib.closing(session), contextlib.suppress(tf.errors.DataLossError):
@@ -242,7 +242,7 @@ def _kind(file, compression):
 
 
 def _requirements(example, data):
-    """Yields what a video needs: whether it has that, what is expected, and what there is instead."""
+    """Yields for each requirement whether the video meets it, what is expected, and what there is instead."""
     yield example is not None, "a SequenceExample", "other content"
     context, lists = example.context.feature, example.feature_lists.feature_list
     labels = context["labels"]

@@ -1,7 +1,7 @@
 """The published recurrent models: layers of GRU or LSTM cells read the frames, and their last states are the result.
 
 TensorFlow's own cells need Keras 2. The cells here have the same variables and arithmetic, for ``tf.nn.dynamic_rnn``.
-B is the number of videos, N that of frames, D the width of a layer's input, and H the number of its cells.
+B is the number of videos, N the number of frames, D the width of a layer's input, and H the number of its cells.
 """
 
 import tensorflow.compat.v1 as tf

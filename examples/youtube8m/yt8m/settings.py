@@ -40,7 +40,7 @@ class Data:
     iterations: int = _flag(300, "how many frames of a video are sampled", type=positive)
     batch_size: int = _flag(80, "how many videos a batch has", type=positive)
     readers: int = _flag(8, "how many files are read at a time", type=positive)
-    shuffle_buffer: int = 1000  # from how many videos in memory the next one is drawn in training
+    shuffle_buffer: int = 1000  # how many videos are kept in memory for shuffling, in training
 
 
 @dataclasses.dataclass

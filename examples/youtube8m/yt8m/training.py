@@ -91,7 +91,7 @@ def _run(built, settings, interrupts, process, latest, trained):
             creator = _WorkerSessionCreator(master, config)
         with checkpoints.named(latest or directory):
             session = tf.train.MonitoredSession(creator, hooks)
-        # Within the session too, because a session takes the OutOfRangeError of a file for the end of the data.
+        # The error is also named within the session, which takes the OutOfRangeError of a file for the end of the data.
         stopped = f"{directory}: the training has stopped"
         with checkpoints.named(stopped), session, checkpoints.named(stopped):
             while not (session.should_stop() or interrupts.number):
@@ -108,7 +108,7 @@ def _run(built, settings, interrupts, process, latest, trained):
 
 
 class _WorkerSessionCreator(tf.train.SessionCreator):
-    """As `tf.train.WorkerSessionCreator`, but it looks for the chief's variables every second, not every 30 seconds."""
+    """Like `tf.train.WorkerSessionCreator`, but looks for the chief's variables every second, not every 30 seconds."""
 
     def __init__(self, master, config):
         self._scaffold, self._master, self._config = tf.train.Scaffold(), master, config
@@ -124,7 +124,7 @@ class _WorkerSessionCreator(tf.train.SessionCreator):
 class Interrupts:
     """A context that notes the first SIGINT or SIGTERM, after which the training ends with the current step.
 
-    A second signal acts as it did before. A signal that was ignored stays ignored, as SIGINT in a shell's background.
+    A second signal acts as it did before. A signal that was ignored stays ignored, such as SIGINT in a background job.
     """
 
     def __init__(self):
@@ -202,7 +202,7 @@ def locked(directory):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             raise UserError(f"{directory}: another process is training there") from error
-        except (AttributeError, OSError):  # of a system without the module, or a file system without locks
+        except (AttributeError, OSError):  # The system lacks the module, or the file system lacks locks.
             warn(f"{directory}: has no locks; make sure that no other process trains there")
         checkpoints.remove_unfinished(directory)
         try:
