@@ -315,9 +315,11 @@ def project(v, weights):
 def rows_times(rows, weights):
     """Returns ``matmul(rows, weights)``, for many rows [T, D] and weights [D, K], with a faster gradient. [T, K]
 
-    TensorFlow's gradient with respect to W is ``matmul(rows, gradient, transpose_a=True)``. Without oneDNN, this takes
-    twice as long as a product with the rows on the right, not transposed. Functions of TensorFlow 1 keep this gradient.
+    TensorFlow's gradient with respect to W, ``matmul(rows, gradient, transpose_a=True)``, takes twice as long without
+    oneDNN. It remains in eager code and functions of TensorFlow 1, and for rows of another rank.
     """
+    if rows.shape.ndims != 2 or tf.executing_eagerly():  # An eager tape would compute the gradient to the rows, too.
+        return tf.matmul(rows, weights)
     return _product(rows, weights, "LoupeAssignment")
 
 
@@ -420,13 +422,11 @@ def _flag(name, value, or_tensor=False):
     if or_tensor and tf.is_tensor(value) and value.dtype.base_dtype == tf.bool and value.shape.ndims in (0, None):
         return value
     if not isinstance(value, (bool, np.bool_, numbers.Integral)) or value not in (0, 1):
-        expected = "a bool" + (" or a scalar bool tensor" if or_tensor else "")
-        raise TypeError(f"{name}: expected {expected}, got {value!r}")
+        raise TypeError(f"{name}: expected a bool{' or a scalar bool tensor' if or_tensor else ''}, got {value!r}")
     return bool(value)
 
 
 def _tensor(name, value, dtype=None):
-    """Returns the argument `name` as a dense tensor of type `dtype`, or of any type if `dtype` is None."""
     try:
         x = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:

@@ -71,8 +71,10 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
         raise ValueError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters}")
     if add_batch_norm not in (True, False):
         raise TypeError(f"add_batch_norm: expected a bool, got {add_batch_norm!r}")
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**32:
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
         raise TypeError(f"seed: expected an integer from 0 to {2**32 - 1}, got {seed!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed: expected an integer from 0 to {2**32 - 1}, got {seed}")
     if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, numbers.Real)):
         raise TypeError(f"alpha: expected a number above 0, got {alpha!r}")
     if alpha is not None and not 0 < alpha < float("inf"):

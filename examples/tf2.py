@@ -133,8 +133,11 @@ class Pooling:
         prefix = scope.rstrip("/") + "/" if scope else ""
         with checkpoint_reader(path) as reader:
             shapes = reader.get_variable_to_shape_map()
-            pairs = [(name, list(self.wanted[name].shape), shapes.get(prefix + name, "none")) for name in variables]
-            problems = [f"{prefix}{name}: expected shape {x}, got {got}" for name, x, got in pairs if got != x]
+            problems = []
+            for name in variables:
+                expected, got = list(self.wanted[name].shape), shapes.get(prefix + name, "none")
+                if got != expected:
+                    problems.append(f"{prefix}{name}: expected shape {expected}, got {got}")
             values = {} if problems else {name: reader.get_tensor(prefix + name) for name in variables}
         if problems:
             raise ValueError(f"{path}: " + "; ".join(problems))

@@ -156,7 +156,7 @@ def sizes(text):
 
 
 def weights(text):
-    """Numbers of at least 0 separated by commas, not all 0, as a type of argparse."""
+    """Numbers of at least 0 separated by commas, with a finite sum above 0, as a type of argparse."""
     values = [not_negative(weight) for weight in text.split(",")]
     if not 0 < sum(values) < float("inf"):
         raise argparse.ArgumentTypeError(f"expected weights with a finite sum above 0, got {text}")

@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -35,8 +36,10 @@ def problem_of(error):
     """
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{error.filename or repr('')}: {error.strerror}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename or repr('')}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):  # The output cannot be written.
+        return error.strerror
     found = re.search(PROBLEM.format("(.*?)"), str(error), re.DOTALL)
     # TensorFlow's Assert shows bytes in C's escapes.
     return found and codecs.escape_decode(found.group(1).encode("utf-8"))[0].decode("utf-8", "replace")
@@ -45,8 +48,9 @@ def problem_of(error):
 def say(kind, message):
     """Writes one line to stderr: the program's name, what kind of message it is, and the message."""
     line = visible(" ".join(str(message).split()))
-    with contextlib.suppress(OSError):  # Then nobody can read the message.
-        print(f"{os.path.basename(sys.argv[0])}: {kind}: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(AttributeError, OSError):  # Stderr is closed, and nobody can read the line.
+        sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {kind}: {line}\n")
+        sys.stderr.flush()
 
 
 def show(text):

@@ -32,7 +32,7 @@ class _Lines:
         return False
 
     def write(self, text):
-        if text.strip() and not self.is_closed:
+        if text.strip() and not self.is_closed and sys.stderr is not None:
             try:
                 print(text.strip(), file=sys.stderr, flush=True)
             except BrokenPipeError:

@@ -125,12 +125,38 @@ def test_functions_have_a_gradient_that_can_be_saved(rng):
         for *fast, plain in zip(*results):
             for values in fast:
                 np.testing.assert_allclose(values, plain, 1e-4, 1e-4)
-        concrete = tf2.function(loupe.project).get_concrete_function(v, weights)
-    names = registered_gradients(concrete.graph)
-    if tf.__version__.startswith("1."):
-        assert names == []
-    else:
-        assert len(names) == 1 and names[0].startswith(b"CustomGradient")
+        forms = (loupe.project, loupe.rows_times)
+        concrete = [tf2.function(form).get_concrete_function(v, weights) for form in forms]
+    for function in concrete:
+        names = registered_gradients(function.graph)
+        if tf.__version__.startswith("1."):
+            assert names == []
+        else:
+            assert len(names) == 1 and names[0].startswith(b"CustomGradient")
+
+
+@fast_at_every_size
+@pytest.mark.parametrize("form", ["project", "rows_times"])
+def test_products_have_gradients_that_are_slices(form, session, rng):
+    """The gradient of tf.gather is IndexedSlices."""
+    v, weights = (tf.constant(np.float32(rng.standard_normal(shape))) for shape in ([5, 4], [4, 3]))
+    products = [product(v, weights) for product in (getattr(loupe, form), tf.matmul)]
+    got, expected = session.run([tf.gradients(tf.gather(y, [1, 1, 3]), [v, weights]) for y in products])
+    for pair in zip(got, expected):
+        np.testing.assert_allclose(*pair, 1e-5, 1e-5)
+
+
+def test_rows_of_another_rank_have_the_product_and_the_gradients_of_tensorflow(rng):
+    with context.eager_mode():
+        rows, weights = (tf2.constant(np.float32(rng.standard_normal(shape))) for shape in ([2, 5, 4], [4, 3]))
+        results = []
+        for form in (loupe.rows_times, tf.matmul):
+            with tf.GradientTape() as tape:
+                tape.watch([rows, weights])
+                y = form(rows, weights)
+            results.append([y, *tape.gradient(y, [rows, weights])])
+        for pair in zip(*results):
+            np.testing.assert_allclose(*pair, 1e-5, 1e-5)
 
 
 @fast_at_every_size

@@ -125,6 +125,14 @@ def test_a_full_disk_is_reported_in_one_line(flush, monkeypatch, capsys):
     assert message.endswith(": error: No space left on device\n") and message.count("\n") == 1
 
 
+def test_a_closed_stderr_leaves_stdout_to_the_results(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    errors.warn("something")
+    with progress.bar(total=2, delay=0) as bar:
+        bar.update(2)
+    assert not capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["missing/file", "."])
 def test_errors_of_files_are_one_line(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(str(tmp_path))

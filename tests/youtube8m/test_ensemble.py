@@ -159,7 +159,7 @@ def test_files_from_elsewhere_are_read(tmp_path, files):
 
 
 def test_decimals_beyond_those_of_a_float_change_nothing(tmp_path, files):
-    paths = files("a,1 0.123456789 2 1e-9\n")
+    paths = files("a,1 0.123456789 2 1e-20\n")
     assert averaged(tmp_path, *paths, "--decimals", "400") == averaged(tmp_path, *paths)
     assert averaged(tmp_path, *paths, "--decimals", "2") == {"a": [(1, 0.12), (2, 0.0)]}
 

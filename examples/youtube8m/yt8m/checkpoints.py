@@ -60,8 +60,8 @@ def named(path):
         yield
     except tf.errors.OpError as error:
         # The message without the operation, the place where it was created, and guesses at the cause.
-        cause = error.message.split("Original error:")[-1].split("[[")[0]
-        cause = re.sub("Graph execution error:.*?Node: '[^']*'", "", cause, flags=re.DOTALL)
+        cause = error.message.split("Original error:")[-1]
+        cause = re.sub("Graph execution error:.*?Node: '[^']*'", "", cause, flags=re.DOTALL).split("[[")[0]
         raise UserError(problem_of(error) or f"{path}: {cause.strip()}") from error
 
 

@@ -34,7 +34,7 @@ def from_environment(wait_seconds):
         process = Cluster(config["cluster"], config["task"]["type"], int(config["task"]["index"]), wait_seconds)
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         problem = "expected JSON with cluster and task, whose type and index are in the cluster, and a ps and a worker"
-        raise UserError(f"TF_CONFIG: {problem}, got {text}") from error
+        raise UserError(f"TF_CONFIG: {problem}, got {text:.200}") from error
     return process if process.num_ps else None
 
 

@@ -78,7 +78,8 @@ def line(result):
 def predict(settings, path, top_k, batch_statistics=False):
     """Writes a submission file with the `top_k` best classes of each video. The errors are those of `run`.
 
-    Returns how many videos there are, and the checkpoint's name.
+    An id that no submission file can have is an error, or skipped with `skip_corrupt`. Returns how many videos are
+    written, and the checkpoint's name.
     """
     checkpoint, written = checkpoints.latest(settings.checkpoint), set()
     with submission.writer(path) as write, progress.bar(desc="predict", unit="video") as shown:
@@ -89,7 +90,8 @@ def predict(settings, path, top_k, batch_statistics=False):
                     write(text, classes, confidences)
                     written.add(text)
                     continue
-                problem = f"video {text[:100]}: expected ids of printable UTF-8, each once, as in submission files"
+                expected = "each id once" if text in written else "an id of printable UTF-8"
+                problem = f"video {text[:100]}: expected {expected}, as in submission files"
                 if not settings.data.skip_corrupt:
                     raise UserError(f"{' '.join(settings.data.files)}: {problem}")
                 warn(f"{problem}; skipped it")

@@ -16,7 +16,7 @@ LABELLED = 1000  # how many videos are searched for one with labels before a tra
 
 
 def matching(patterns):
-    """The files with these names or patterns, sorted, or a `UserError`. A name that exists is not a pattern."""
+    """The files with these names or patterns, sorted, or a `UserError`. A name that exists here is no pattern."""
     found = {}  # A file that has several names is read once.
     for pattern in patterns:
         if "://" in pattern:  # The files are not on this machine.
@@ -31,7 +31,7 @@ def matching(patterns):
                 raise UserError(f"{pattern}: expected files, got a directory; its files are {os.path.join(path, '*')}")
             directory = glob.escape(directory) if os.path.isdir(directory) else directory
             matches = [path] if os.path.exists(path) else glob.glob(os.path.join(directory, name))
-            matches = [readable(match) for match in matches if not os.path.isdir(match)]
+            matches = [readable(for_tensorflow(match)) for match in sorted(matches) if not os.path.isdir(match)]
         if not matches:
             raise UserError(f"{pattern}: no files match")
         found.update({os.path.realpath(match): match for match in matches})
@@ -172,9 +172,8 @@ class _Shards:
             serialized = tf.placeholder(tf.string, [])
             good_bytes = self._video(serialized)["size"]
         # The session has its own threads, because TensorFlow's may all be waiting for this function.
-        session = tf.Session(graph=graph, config=tf.ConfigProto(use_per_session_threads=True))
-        # The size shows lost data too.
-        with contextlib.closing(session), contextlib.suppress(tf.errors.DataLossError):
+        session = tf.Session(graph=graph, config=tf.ConfigProto(use_per_session_threads=True, device_count={"GPU": 0}))
+        with contextlib.closing(session), contextlib.suppress(tf.errors.OpError):  # The size shows what is unread.
             for content in tf.io.tf_record_iterator(file, tf.io.TFRecordOptions(compression.decode("ascii"))):
                 num_bytes += FRAMING + len(content)
                 try:
@@ -185,7 +184,7 @@ class _Shards:
                     example = _parsed(content)
                     _, expected, got = next(part for part in _requirements(example, self.data) if not part[0])
                     yield f"{file}: video {_name(example) or '?'}: expected {expected}, got {got}", "it"
-        kind = _kind(file, compression) if num_bytes == 0 else None
+        kind = _kind(file, compression) if num_bytes == 0 and size is not None else None
         if kind is not None:
             yield f"{file}: expected TFRecords, got {kind}", "it"
         elif num_bytes != size:
@@ -210,21 +209,21 @@ def _compression(file):
         zlib.decompressobj(47).decompress(head)  # 47: the format of gzip or that of zlib
     except (tf.errors.OpError, zlib.error):
         return b""
-    return {b"\x1f\x8b": b"GZIP"}.get(head[:2], b"ZLIB") if len(head) > 1 else b""
+    return (b"GZIP" if head[:2] == b"\x1f\x8b" else b"ZLIB") if len(head) > 1 else b""
 
 
 def _size(file, compression):
-    """The size of a file's content, decompressed; None, if the content cannot be decompressed to its end."""
-    with tf.io.gfile.GFile(file, "rb") as opened:
-        if not compression:
-            return opened.size()
-        content, size = opened.read(), 0
+    """The size of a file's content, decompressed; None, if it cannot be read or decompressed to its end."""
     try:
+        with tf.io.gfile.GFile(file, "rb") as opened:
+            if not compression:
+                return opened.size()
+            content, size = opened.read(), 0
         while content:  # A file may hold several compressed streams.
             stream = zlib.decompressobj(47)
             size += len(stream.decompress(content))
             content = stream.unused_data
-    except zlib.error:
+    except (tf.errors.OpError, zlib.error):
         return None
     return size if stream.eof else None
 
@@ -233,12 +232,12 @@ def _kind(file, compression):
     """What a file without TFRecords is; None, if that is not known."""
     with tf.io.gfile.GFile(file, "rb") as opened:
         content = opened.read(2**24)
-    if not content or (compression and _size(file, compression) == 0):
+    content = zlib.decompressobj(47).decompress(content) if compression else content
+    if not content:
         return "an empty file"
-    if _parsed(zlib.decompressobj(47).decompress(content) if compression else content):
+    if _parsed(content):
         return "a SequenceExample or an Example outside of a TFRecord"
-    # A TFRecord begins with its length in 8 bytes.
-    return "a file of another format" if int.from_bytes(content[:8], "little") > 2**40 else None
+    return "a file of another format" if int.from_bytes(content[:8], "little") > 2**40 else None  # a record's length
 
 
 def _requirements(example, data):

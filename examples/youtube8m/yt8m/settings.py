@@ -114,7 +114,7 @@ def settle(options, saved=False):
     """
     given = {name: value for name, value in vars(options).items() if value is not None}
     checkpoint = given.get("checkpoint") or os.path.join("checkpoints", given.get("preset", DEFAULT))
-    checkpoint = files.for_tensorflow(checkpoint).rstrip(os.sep) or os.sep
+    checkpoint = files.for_tensorflow(checkpoint).rstrip("/" + os.sep) or os.sep
     # TensorFlow takes a backslash for a part of a pattern too, except on Windows, where it separates directories.
     for character in "*?[" + "\\" * (os.sep == "/"):
         if character in checkpoint:

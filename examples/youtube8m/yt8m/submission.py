@@ -33,8 +33,8 @@ def writer(path):
     The file appears at the end, complete. If the block fails, an older file stays as it was.
     """
     path = expanded(path)
-    if os.path.isdir(path or os.curdir) or path.endswith(os.sep):
-        raise UserError(f"{path}: expected a file, got a directory")
+    if os.path.isdir(path or os.curdir) or path.endswith(("/", os.sep)):
+        raise UserError(f"{path or os.curdir}: expected a file, got a directory")
     # The line ends are those of the challenge's own files, on every system.
     with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -65,7 +65,7 @@ def average(path, files, weights, top_k, read_top=None, decimals=None):
                 classes, confidences = np.array(classes, np.int64), np.array(confidences)
                 best = np.argsort(-confidences, kind="stable")[:read_top]
                 if decimals is not None:
-                    scale = 10.0 ** min(decimals, 15)  # A float has no more decimals.
+                    scale = 10.0 ** min(decimals, 300)  # More would overflow.
                     confidences = np.floor(confidences * scale) / scale
                 row = [video, number, classes[best].tobytes(), (share * confidences[best]).tobytes()]
                 try:

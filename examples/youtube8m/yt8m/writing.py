@@ -49,8 +49,7 @@ def quantised(values):
 
     Floats below -2 and above 2 get the nearest byte, as in the published features.
 
-    Raises:
-      ValueError: if a float is not finite.
+    Raises a ValueError if a float is not finite.
     """
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all():
