@@ -223,7 +223,7 @@ def test_ids_that_are_not_text_are_named(work, monkeypatch, capsys):
     features = {name: np.ones([2, size], np.uint8) for name, size in [("rgb", 9), ("audio", 6)]}
     writing.write("strange.tfrecord", [writing.example(b"v\xff", features)])
     message = error_of(work, predict, monkeypatch, capsys, ["--data", "strange.tfrecord"])
-    problem = "expected ids of printable UTF-8, each once, as in submission files"
+    problem = "expected an id of printable UTF-8, as in submission files"
     assert rf"strange.tfrecord: video v\udcff: {problem}" in message
 
 
@@ -234,7 +234,7 @@ def test_ids_that_no_submission_has_are_skipped(work, capsys):
     predict.main(["--checkpoint", ".", "--data", "a", "b", "--skip-corrupt", "--output", "o.csv"])
     output, error = capsys.readouterr()
     assert output.startswith("o.csv: 3 videos, by ")
-    assert error.count("skipped it") == 3 and "video w: expected ids" in error
+    assert error.count("skipped it") == 3 and "video w: expected each id once, as in submission files" in error
     assert [row[0] for row in submission.read("o.csv")] == ["w", "a", "b"]
 
 
