@@ -65,16 +65,10 @@ def kmeans_start(samples, cluster_size, add_batch_norm=True, alpha=None, seed=0,
       ValueError: if an argument is out of its range, or if the samples are too few, too similar, NaN or infinite.
     """
     samples = _checked_samples(samples, cluster_size)
-    if isinstance(ghost_clusters, bool) or not isinstance(ghost_clusters, numbers.Integral):
-        raise TypeError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters!r}")
-    if ghost_clusters < 0:
-        raise ValueError(f"ghost_clusters: expected an integer from 0, got {ghost_clusters}")
+    _check_integer("ghost_clusters", ghost_clusters, "an integer from 0", least=0)
     if add_batch_norm not in (True, False):
         raise TypeError(f"add_batch_norm: expected a bool, got {add_batch_norm!r}")
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"seed: expected an integer from 0 to {2**32 - 1}, got {seed!r}")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed: expected an integer from 0 to {2**32 - 1}, got {seed}")
+    _check_integer("seed", seed, f"an integer from 0 to {2**32 - 1}", least=0, limit=2**32)
     if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, numbers.Real)):
         raise TypeError(f"alpha: expected a number above 0, got {alpha!r}")
     if alpha is not None and not 0 < alpha < float("inf"):
@@ -205,12 +199,17 @@ def _missing(name, variables):
     )
 
 
+def _check_integer(name, value, expected, least, limit=math.inf):
+    """Raises an error that says what is expected, unless the value is an integer from `least` to below `limit`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: expected {expected}, got {value!r}")
+    if not least <= value < limit:
+        raise ValueError(f"{name}: expected {expected}, got {value}")
+
+
 def _checked_samples(samples, cluster_size):
     """The samples as float64 [T, D]."""
-    if isinstance(cluster_size, bool) or not isinstance(cluster_size, numbers.Integral):
-        raise TypeError(f"cluster_size: expected a positive integer, got {cluster_size!r}")
-    if cluster_size <= 0:
-        raise ValueError(f"cluster_size: expected a positive integer, got {cluster_size}")
+    _check_integer("cluster_size", cluster_size, "a positive integer", least=1)
     if np.ma.isMaskedArray(samples):
         raise TypeError("samples: expected an array of the real samples alone, got a masked array")
     try:
