@@ -221,8 +221,8 @@ OLD_NAMES = {
 OLD_NAMES["numpy"].update(float_=np.float64, Inf=np.inf, NaN=np.nan, NAN=np.nan, product=np.prod)
 OLD_NAMES["numpy"]["asscalar"] = operator.methodcaller("item")
 OLD_PICKLE = types.ModuleType("pickle")
-latin1 = {name: functools.partial(getattr(pickle, name), encoding="latin1") for name in ("load", "loads")}
-vars(OLD_PICKLE).update(vars(pickle), **latin1)
+vars(OLD_PICKLE).update(vars(pickle), load=functools.partial(pickle.load, encoding="latin1"))
+OLD_PICKLE.loads = functools.partial(pickle.loads, encoding="latin1")
 
 
 class Python2(ast.NodeTransformer):
