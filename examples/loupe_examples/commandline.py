@@ -71,7 +71,7 @@ def run(main):
             if isinstance(error, BrokenPipeError):
                 status = CLOSED
             elif status == 0:
-                say("error", problem_of(error))
+                say("error", problem_of(error) or error)
                 status = 2
     sys.exit(status)
 

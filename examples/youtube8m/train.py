@@ -16,7 +16,8 @@ from yt8m.settings import settle
 
 def main(argv=None):
     settings = settle(flags.training(__doc__).parse_args(argv))
-    process, steps = cluster.from_environment(settings.training.wait_seconds), settings.training.steps
+    process = cluster.from_environment(settings.training.wait_seconds)
+    steps = settings.training.steps
 
     def work():
         digits.provide(settings.data, "train")

@@ -193,8 +193,7 @@ def locked(directory):
     """A context in which no other process trains in the directory, which is made if it is missing.
 
     The operating system frees the lock when the process ends, however it ends. Where there are no locks, on some file
-    systems and on Windows, a warning says so.
-    Raises a `UserError` if another process trains there.
+    systems and on Windows, a warning says so. Raises a `UserError` if another process trains there.
     """
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "training.lock"), "a") as file:
